@@ -30,8 +30,8 @@ SECTIONS = {
     "Runs to read": ("experiment", "study", "folders", "dataset", "ignore_params"),
     "Limits": ("max_class_loss", "max_accuracy_loss", "max_alpha", "limit_from", "min_images"),
     "Choice": ("min_accuracy", "fairness_value"),
-    "Statistics": ("confidence", "variance", "shrinkage"),
-    "Results": ("output", "paper", "no_log", "fail_on_damage"),
+    "Statistics": ("variance", "shrinkage"),
+    "Results": ("output", "paper", "fail_on_damage"),
 }
 
 _EXPERIMENT = click.option(
@@ -90,7 +90,7 @@ _FAIRNESS_VALUE = click.option(
 
 
 def _true_or_false(name: str, help: str) -> Callable[[FC], FC]:
-    """Return a flag that also takes a value, because `mlflow run -P no_log=true` passes `--no-log true`."""
+    """Return a flag that also takes a value, because `mlflow run -P paper=true` passes `--paper true`."""
     return click.option(
         name,
         is_flag=False,
@@ -586,14 +586,6 @@ def export(
     show_default=True,
     help="Folder that the report is written to.",
 )
-@click.option(
-    "--confidence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.95,
-    show_default=True,
-    help="Confidence, between 0 and 1, of the intervals of alpha, other slopes and the accuracy. It holds jointly for "
-    "all ratios of one data set, model and pruner.",
-)
 @_VARIANCE
 @_true_or_false(
     "--paper",
@@ -602,19 +594,17 @@ def export(
 @_GROUPS
 @_MIN_ACCURACY
 @_FAIRNESS_VALUE
-@_true_or_false("--no-log", "Do not send the report's files to MLflow.")
 def report(
     experiment: str | None,
     study: str | None,
     ignore_params: tuple[str, ...],
     folders: tuple[Path, ...],
     output: Path,
-    no_log: bool,
     **options: Any,
 ) -> None:
     """Write the report of an experiment: a page, tables and figures.
 
-    The files are also sent to MLflow, as a run of kind `report`, unless --frames or --no-log is given.
+    The files are also sent to MLflow, as a run of kind `report`, unless --frames is given.
     """
     if folders and (experiment or study):
         name = "--experiment" if experiment else "--study"
@@ -638,7 +628,7 @@ def report(
     written = page.write(result, output)
     click.echo("\n\n".join(map(printable, result.verdict)))
     click.echo(f"{len(written)} files in {output.absolute()}; start with report.html")
-    if not (no_log or folders):
+    if not folders:
         click.echo(f"run {report.log(written, output, experiment, verdict=result.verdict, study=study)}")
 
 

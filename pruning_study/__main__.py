@@ -1,9 +1,9 @@
 """Command line: read options, and print a table, or an error as one line."""
 
-import dataclasses
+import inspect
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +22,12 @@ from analysis.common.errors import StudyError, option_name
 from analysis.common.interrupts import interrupt_once
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
+from analysis.runs import schema
 from analysis.runs.schema import text
 from pruning_study import __version__
-from pruning_study.options.commands import sections
-from pruning_study.options.config import (
-    CompressConfig,
-    ExemplarsConfig,
-    ExportConfig,
-    GroupsConfig,
-    IterateConfig,
-    PruneConfig,
-    QuantizeConfig,
-    RobustnessConfig,
-    StudyConfig,
-    TrainConfig,
-    TuneConfig,
-    VerifyConfig,
-)
-from pruning_study.options.examples import EXAMPLES
-from pruning_study.options.record import AUTO, default_text, metavar
-from pruning_study.options.table import MAIN_OPTIONS, MOST_SHOWN, OPTIONS
+from pruning_study.options import config as configs
+from pruning_study.options.record import AUTO, Option, records
+from pruning_study.options.table import MAIN_OPTIONS, MOST_SHOWN, OPTIONS, sections
 from pruning_study.options.values import boolean, seeds
 
 SECTIONS = sections()
@@ -50,45 +36,39 @@ SECTIONS["Files"].insert(0, "key")  # defined at `tally`, not in the options tab
 SEVERAL = {record.name for record in OPTIONS if record.takes_several}
 # Commands that continue an interrupted call if they are repeated
 CONTINUED = ("train", "prune", "iterate", "study", "tune", "compress", "robustness", "quantize")
+# The line of a command's docstring above its examples
+_EXAMPLES = "\n\nExamples:\n"
 
 
 class _Checked(click.ParamType):
-    """Option type that checks a value as the option's field in the config does, and keeps it as typed."""
+    """Option type that checks a value as the option's record does, and keeps it as typed."""
 
-    def __init__(self, item: Any) -> None:
-        self.item = item
-        self.name = "value"
+    name = "value"
+
+    def __init__(self, record: Option) -> None:
+        self.record = record
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if self.item.metadata["auto"] and value == "auto":
-            return value
         try:
-            self.item.metadata["typed"](value)
+            if not (self.record.is_auto and value == AUTO):
+                self.record.typed(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return value
 
 
-def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds a click option for each field of a dataclass."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        for item in reversed(dataclasses.fields(config)):
-            # A flag also takes a value, because `mlflow run -P force=true` passes `--force true`.
-            flag = {"is_flag": False, "flag_value": "true"} if item.metadata["check"] is boolean else {}
-            takes_auto = item.metadata["auto"] or not flag
-            settings: dict[str, Any] = {"type": _Checked(item) if takes_auto else click.BOOL, **flag}
-            command = click.option(
-                option_name(item.name),
-                default=default_text(item),
-                show_default=True,
-                metavar=metavar(item),
-                help=item.metadata["help"],
-                **settings,
-            )(command)
-        return command
-
-    return decorate
+def _option(record: Option) -> click.Option:
+    # A flag also takes a value, because `mlflow run -P force=true` passes `--force true`.
+    flag: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if record.check is boolean else {}
+    return click.Option(
+        [option_name(record.name)],
+        default=record.default_text,
+        show_default=True,
+        metavar=record.metavar,
+        help=record.help,
+        type=_Checked(record) if record.is_auto or not flag else click.BOOL,
+        **flag,
+    )
 
 
 class _Command(Command):
@@ -147,117 +127,186 @@ def cli() -> None:
     """Train and prune image classifiers, and log to MLflow what pruning did to each class."""
 
 
-@cli.command(sections=SECTIONS, examples=EXAMPLES["train"])
-@_options(TrainConfig)
-def train(**typed: Any) -> None:
-    """Train a network, or find the run of an earlier training with the same options."""
-    configs = [TrainConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
-    _begin(configs[0])
+def _command(config: type, *arguments: click.Argument) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that adds a command to `cli`, with the options of a config.
+
+    The function is called with a config for each seed, the arguments and options as typed, and the arguments. It
+    returns the text to print, or yields it. Its docstring is the help, and ends with the examples.
+    """
+
+    def decorate(function: Callable[..., str | Iterable[str] | None]) -> Callable[..., Any]:
+        def run(**values: Any) -> None:
+            given = {str(each.name): values.pop(str(each.name)) for each in arguments}
+            several = records(config)[schema.SEED].takes_several if schema.SEED in values else False
+            numbers = [{schema.SEED: number} for number in seeds(values[schema.SEED])] if several else [{}]
+            of_seeds = [config(**{**values, **number}) for number in numbers]
+            if issubclass(config, configs.TrainConfig | configs.TuneConfig | configs.CompressConfig):
+                _begin(of_seeds[0])
+            said = function(of_seeds, _as_typed({**given, **values}), *given.values())
+            for lines in [said] if isinstance(said, str) else said or ():
+                click.echo(lines)
+
+        help_, _, examples = inspect.cleandoc(function.__doc__ or "").partition(_EXAMPLES)
+        params = [*arguments, *map(_option, records(config).values())]
+        typed = [line.strip() for line in examples.splitlines()]
+        name = function.__name__
+        cli.add_command(_Command(name, callback=run, params=params, help=help_, sections=SECTIONS, examples=typed))
+        return function
+
+    return decorate
+
+
+def _begin(config: Any) -> None:
+    """Warn of options without an effect, turn on the progress display, and say that imports take time."""
+    from pruning_study.options.idle_options import idle_options
+    from pruning_study.training import progress
+
+    for line in idle_options(config):
+        click.echo(f"Warning: {printable(line)}", err=True)
+    progress.begin("importing PyTorch takes a few seconds")
+
+
+def _as_typed(options: dict[str, Any]) -> dict[str, str]:
+    return {name: without_secrets(text(value)) or AUTO for name, value in options.items()}
+
+
+def _named(ctx: click.Context, param: click.Parameter, run_ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the ids of the named runs; `mlflow run` passes several in one string, and "" or "auto" for none."""
+    return tuple(run_id for text in run_ids for run_id in text.replace(",", " ").split() if run_id != AUTO)
+
+
+_RUN_IDS = click.Argument(["run_ids"], nargs=-1, required=False, metavar="[RUN_ID]...", callback=_named)
+_PATH = click.Path(path_type=Path)
+
+
+@_command(configs.TrainConfig)
+def train(of_seeds: list[configs.TrainConfig], typed: dict[str, str]) -> Iterable[str]:
+    """Train a network, or find the run of an earlier training with the same options.
+
+    Examples:
+        pruning-study train
+        pruning-study train --dataset cifar10 --model resnet20 --seed 0-4
+    """
     from pruning_study.commands import train_and_prune
 
-    for lines in train_and_prune.train_each(configs, _as_typed(typed)):
-        click.echo(lines)
+    return train_and_prune.train_each(of_seeds, typed)
 
 
-@cli.command(sections=SECTIONS, examples=EXAMPLES["prune"])
-@_options(PruneConfig)
-def prune(**typed: Any) -> None:
+@_command(configs.PruneConfig)
+def prune(of_seeds: list[configs.PruneConfig], typed: dict[str, str]) -> Iterable[str]:
     """Prune a network, fine-tune it, and show the loss of each class.
 
     The network is trained first, unless a run with its options exists. The control, which is the same network
     fine-tuned without pruning, is trained last.
+
+    Examples:
+        pruning-study prune --pruner up --ratio 2,10,50
+        pruning-study prune --ratio 20 --schedule cubic --class-offsets dense
+        pruning-study prune --dataset photos/ --model torchvision:resnet18 --image-size 64 --ratio 4
     """
-    configs = [PruneConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
-    _begin(configs[0])
     from pruning_study.commands import train_and_prune
 
-    for lines in train_and_prune.prune_each(configs, _as_typed(typed), click.echo):
-        click.echo(lines)
+    return train_and_prune.prune_each(of_seeds, typed, click.echo)
 
 
-@cli.command(sections=SECTIONS, examples=EXAMPLES["iterate"])
-@_options(IterateConfig)
-def iterate(**typed: Any) -> None:
+@_command(configs.IterateConfig)
+def iterate(of_seeds: list[configs.IterateConfig], typed: dict[str, str]) -> Iterable[str]:
     """Prune a network repeatedly, train it after each pruning, and show accuracy, slopes and weakest class.
 
     The first iteration, number 0, is the dense network, which is trained unless a run with its options exists.
+
+    Examples:
+        pruning-study iterate --pruner l1-unstructured --iterations 5
+        pruning-study iterate --dataset mnist --pruner global-unstructured --weight-treatment rewind --seed 0-5
+        pruning-study iterate --pruner mp --iterations 21 --weight-treatment rewind --rewind-step 500
     """
-    configs = [IterateConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
-    _begin(configs[0])
     from pruning_study.commands import iterate as iterate_command
 
-    for lines in iterate_command.iterate_each(configs, _as_typed(typed), click.echo):
-        click.echo(lines)
+    return iterate_command.iterate_each(of_seeds, typed, click.echo)
 
 
-@cli.command(sections=SECTIONS, examples=EXAMPLES["study"])
-@click.argument("file", type=click.Path(path_type=Path))
-@_options(StudyConfig)
-def study(file: Path, **typed: Any) -> None:
+@_command(configs.StudyConfig, click.Argument(["file"], type=_PATH))
+def study(of_seeds: list[configs.StudyConfig], typed: dict[str, str], file: Path) -> str | None:
     """Make the missing runs of a study, on all cores.
 
     FILE is a YAML file that lists the values of the options, the folder of such a file study.yaml, or the name of an
     included study, such as quick.
+
+    Examples:
+        pruning-study study studies/quick.yaml --dry-run
+        pruning-study study studies/quick.yaml
     """
-    config = StudyConfig(**typed)
     from pruning_study.study import grid
 
-    file = grid.located(file)
+    [config], file = of_seeds, grid.located(file)
     if config.dry_run:
         from pruning_study.study import dry_run
 
-        click.echo(dry_run.show(file, config))
-        return
+        return dry_run.show(file, config)
     from pruning_study.study import processes
 
     processes.start_server()
     from pruning_study.study import run as study
 
-    study.run(file, config, _as_typed({"file": file, **typed}))
+    study.run(file, config, typed | _as_typed({"file": file}))
+    return None
 
 
-@cli.command(sections=SECTIONS, examples=EXAMPLES["tune"])
-@_options(TuneConfig)
-def tune(**typed: Any) -> None:
-    """Search on validation images for the best --epsilon of undecayed pruning, and test it on test images."""
-    config = TuneConfig(**typed)
-    _begin(config)
+@_command(configs.TuneConfig)
+def tune(of_seeds: list[configs.TuneConfig], typed: dict[str, str]) -> str:
+    """Search on validation images for the best --epsilon of undecayed pruning, and test it on test images.
+
+    Examples:
+        pruning-study tune --ratio 10 --n-trials 20
+        pruning-study tune --objective both --n-trials 40
+    """
     from pruning_study.commands import tune as tune_command
 
-    click.echo(tune_command.tune(config, _as_typed(typed)))
+    return tune_command.tune(of_seeds[0], typed)
 
 
-@cli.command(sections=SECTIONS, examples=EXAMPLES["compress"])
-@_options(CompressConfig)
-def compress(**typed: Any) -> None:
+@_command(configs.CompressConfig)
+def compress(of_seeds: list[configs.CompressConfig], typed: dict[str, str]) -> str:
     """Search for the smallest or fastest network in which no class loses more than you allow, and write it as ONNX.
 
     Chains of pruning, fine-tuning, class offsets and number formats are judged on validation images, by upper bounds of
-    each class's loss. The chosen chain is tested once on test images.
+    each class's loss. The chosen chain is tested once on test images. With several seeds, each chain is evaluated on
+    the networks of all, and the first network is delivered.
+
+    Examples:
+        pruning-study compress --decay cosine --max-class-loss 15 --max-accuracy-loss 5 --n-trials 8
+        pruning-study compress --dataset fashion-mnist --decay cosine --minimize latency --budget 30m
+        pruning-study compress --dataset photos/ --model timm:resnet18 --image-size 64 --confirm-seeds 3
     """
-    configs = [CompressConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
-    _begin(configs[0])
     from pruning_study.commands import compress as compress_command
 
-    click.echo(compress_command.compress(configs, _as_typed(typed)).text)
+    return compress_command.compress(of_seeds, typed).text
 
 
-@cli.command(sections=SECTIONS, examples=EXAMPLES["exemplars"])
-@_options(ExemplarsConfig)
-def exemplars(**typed: Any) -> None:
+@_command(configs.ExemplarsConfig)
+def exemplars(of_seeds: list[configs.ExemplarsConfig], typed: dict[str, str]) -> str:
     """Draw the test images that dense and compressed networks classify differently (PIEs), and write a labelling sheet.
 
     The runs must exist already: dense and compressed networks of at least five seeds. The options select one cell,
     such as one pruner and ratio. The labelling sheet has equal numbers of PIEs and other images, and does not tell
     which is which.
+
+    Examples:
+        pruning-study exemplars --study quick --pruner mp --ratio 10
+        pruning-study exemplars --frames results/lenet5/frames.zip --dataset fashion-mnist --pruner mp --ratio 10
     """
-    config = ExemplarsConfig(**typed)
     from pruning_study.commands.exemplars import command
 
-    click.echo(command.write(config))
+    return command.write(of_seeds[0])
 
 
-@cli.command(sections=SECTIONS, examples=EXAMPLES["tally"])
+@cli.command(
+    sections=SECTIONS,
+    examples=(
+        "pruning-study tally labelling_sheet.csv --key labelling_key.csv",
+        "pruning-study tally filled/anna.csv filled/ben.csv --key exemplars/labelling_key.csv --output tallied",
+    ),
+)
 @click.argument("sheets", metavar="SHEET.csv...", nargs=-1, required=True)
 @click.option(
     "--key",
@@ -283,80 +332,82 @@ def tally(sheets: tuple[str, ...], key: Path, output: Path | None) -> None:
     click.echo(exemplars_tally.tally(paths, key, None if output == Path(AUTO) else output))
 
 
-@cli.command(sections=SECTIONS, examples=EXAMPLES["groups"])
-@_options(GroupsConfig)
-def groups(**typed: Any) -> None:
+@_command(configs.GroupsConfig)
+def groups(of_seeds: list[configs.GroupsConfig], typed: dict[str, str]) -> str:
     """Write a table of the test images with their groups, such as the writers of QMNIST, and measures of each image.
 
     Pass the table to `--groups` of pruning-analysis. For other groups, add columns of your own.
+
+    Examples:
+        pruning-study groups --dataset qmnist --output qmnist_groups.csv
     """
-    config = GroupsConfig(**typed)
     from pruning_study.commands import groups as groups_command
 
-    click.echo(groups_command.write(config))
+    return groups_command.write(of_seeds[0])
 
 
-@cli.command(sections=SECTIONS, examples=EXAMPLES["robustness"])
-@click.argument("run_ids", nargs=-1, metavar="[RUN_ID]...")
-@_options(RobustnessConfig)
-def robustness(run_ids: tuple[str, ...], **typed: Any) -> None:
+@_command(configs.RobustnessConfig, _RUN_IDS)
+def robustness(of_seeds: list[configs.RobustnessConfig], typed: dict[str, str], run_ids: tuple[str, ...]) -> str:
     """Count the correct predictions of finished networks on corrupted images, or on a folder of further images.
 
     RUN_ID is a dense, pruned or quantized run; without one, all such runs of the experiment are measured. The counts
     are added to each run, and the report compares them.
+
+    Examples:
+        pruning-study robustness --images 1000 --severities 1,3,5
+        pruning-study robustness RUN_ID --folder natural-adversarial/
     """
-    config = RobustnessConfig(**typed)
     from pruning_study.steps import robustness
 
-    named = _named(run_ids)
-    click.echo(robustness.measure(config, named, _as_typed({"run_ids": ",".join(named) or AUTO, **typed})))
+    return robustness.measure(of_seeds[0], run_ids, typed)
 
 
-@cli.command(sections=SECTIONS, examples=EXAMPLES["quantize"])
-@click.argument("run_ids", nargs=-1, metavar="[RUN_ID]...")
-@_options(QuantizeConfig)
-def quantize(run_ids: tuple[str, ...], **typed: Any) -> None:
+@_command(configs.QuantizeConfig, _RUN_IDS)
+def quantize(of_seeds: list[configs.QuantizeConfig], typed: dict[str, str], run_ids: tuple[str, ...]) -> Iterable[str]:
     """Store networks in smaller number formats, and show their losses, sizes and times.
 
     RUN_ID is a dense or pruned run. Without one, a network is trained with the options, unless a run with these
     options exists.
+
+    Examples:
+        pruning-study quantize
+        pruning-study quantize RUN_ID --number-format fixed-int8
+        pruning-study quantize --all --experiment lenet5-up
     """
-    configs = [QuantizeConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
-    _begin(configs[0].training)
     from pruning_study.commands import quantize as quantize_command
 
-    named = _named(run_ids)
-    options = _as_typed({"run_ids": ",".join(named) or AUTO, **typed})
-    for lines in quantize_command.quantize_each(configs, named, options):
-        click.echo(lines)
+    return quantize_command.quantize_each(of_seeds, run_ids, typed)
 
 
-@cli.command(sections=SECTIONS, examples=EXAMPLES["export"])
-@click.argument("run_id")
-@_options(ExportConfig)
-def export(run_id: str, **typed: Any) -> None:
+@_command(configs.ExportConfig, click.Argument(["run_id"]))
+def export(of_seeds: list[configs.ExportConfig], typed: dict[str, str], run_id: str) -> str:
     """Write a network as an ONNX file, log it as an MLflow model that can be served, or both.
 
     RUN_ID is a dense, pruned or quantized run.
+
+    Examples:
+        pruning-study export RUN_ID --output model.onnx
+        pruning-study export RUN_ID --shrink true --output small.onnx
     """
-    config = ExportConfig(**typed)
     from pruning_study.commands import export as export_command
 
-    click.echo(export_command.export(config, run_id, _as_typed({"run_id": run_id, **typed})))
+    return export_command.export(of_seeds[0], run_id, typed)
 
 
-@cli.command(sections=SECTIONS, examples=EXAMPLES["verify"])
-@click.argument("study", required=False, type=click.Path(path_type=Path))
-@_options(VerifyConfig)
-def verify(study: Path | None, **typed: Any) -> None:
+@_command(configs.VerifyConfig, click.Argument(["study"], required=False, type=_PATH))
+def verify(of_seeds: list[configs.VerifyConfig], typed: dict[str, str], study: Path | None) -> Iterable[str]:
     """Train networks again, and check that they are the same as on every other machine.
 
     STUDY is a folder or a file that `pruning-analysis export` wrote. Its networks with the given seed that the native
     engine trained are trained again, and their predictions are compared with those in STUDY; the others are counted.
     Without STUDY, three short trainings are run, in about three minutes on one core, and the digests of the networks
     are compared with those stored in this version. Nothing is logged.
+
+    Examples:
+        pruning-study verify
+        pruning-study verify results/proportion/frames --seed 300
     """
-    config = VerifyConfig(**typed)
+    [config] = of_seeds
     if study is None or study == Path(AUTO):
         if config.seed is not None:
             raise StudyError(
@@ -365,34 +416,12 @@ def verify(study: Path | None, **typed: Any) -> None:
             )
         from pruning_study.commands import verify as verify_command
 
-        lines = verify_command.reference_lines()
-    else:
-        from pruning_study.commands import verify_study
-        from pruning_study.study import processes
+        return verify_command.reference_lines()
+    from pruning_study.commands import verify_study
+    from pruning_study.study import processes
 
-        processes.start_server()
-        lines = verify_study.compared_lines(study, config)
-    for line in lines:
-        click.echo(line)
-
-
-def _named(run_ids: tuple[str, ...]) -> list[str]:
-    """Return the ids of the named runs; `mlflow run` passes several in one string, and "" or "auto" for none."""
-    return [run_id for text in run_ids for run_id in text.replace(",", " ").split() if run_id != AUTO]
-
-
-def _begin(config: TrainConfig | TuneConfig | CompressConfig) -> None:
-    """Warn of options without an effect, turn on the progress display, and say that imports take time."""
-    from pruning_study.options.idle_options import idle_options, moved_rates
-    from pruning_study.training import progress
-
-    for line in idle_options(config) + moved_rates(config):
-        click.echo(f"Warning: {printable(line)}", err=True)
-    progress.begin("importing PyTorch takes a few seconds")
-
-
-def _as_typed(options: dict[str, Any]) -> dict[str, str]:
-    return {name: without_secrets(text(value)) for name, value in options.items()}
+    processes.start_server()
+    return verify_study.compared_lines(study, config)
 
 
 def main() -> None:

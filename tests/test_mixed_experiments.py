@@ -17,10 +17,10 @@ FOLDER, OWN, COLORED = "prune --dataset FOLDER --image-size 32", "of one's own",
 ANALYSES = (
     ("recommend",),
     ("recommend", "--fairness-value", "10", "--max-class-loss", "10"),
-    ("report", "--no-log", "--paper", "true"),
+    ("report", "--paper", "true"),
     ("compare",),
     ("export", "--output", "study.zip"),
-    ("report", "--no-log", "--frames", "study.zip", "--output", "of_frames"),
+    ("report", "--frames", "study.zip", "--output", "of_frames"),
 )
 
 
@@ -49,7 +49,7 @@ def analysed(store_uri, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_quantized_networks_beside_iterations_have_a_report_and_a_trade_off(analysed):
     """The iterations have one augmentation, and the quantized networks another: `KeyError: 'params.augmentation'`."""
-    analysed((ITERATE, QUANTIZE), "report", "--no-log", "--paper", "true")
+    analysed((ITERATE, QUANTIZE), "report", "--paper", "true")
     pareto = pd.read_csv("report/pareto.csv")
     assert pareto["pruner"].value_counts().to_dict() == {"l1-unstructured": 2, "dense": 1}
     assert pareto["networks"].tolist() == [3, 3, 3]
@@ -67,7 +67,7 @@ def test_another_data_set_beside_iterations_has_a_recommendation(analysed):
 @pytest.mark.slow
 def test_a_param_of_ones_own_leaves_the_report_as_it_is(analysed):
     """One network has the param, and no class of it is tested: `trying to merge on float64 and str columns`."""
-    analysed((QUANTIZE, OWN, COLORED), "report", "--no-log", "--paper", "true")
+    analysed((QUANTIZE, OWN, COLORED), "report", "--paper", "true")
     cells = pd.read_csv("report/cells.csv")
     own = cells[cells["dataset"] == "pets"]
     assert own[["pruner", "n", "n_none"]].to_numpy().tolist() == [["mp", 3, 3], ["mp", 3, 3], ["none", 3, 0]]

@@ -3,14 +3,13 @@
 import os
 import sys
 from collections import Counter
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from pruning_study.options.config import PruneConfig
-from pruning_study.options.record import default_text
+from pruning_study.options.record import records
 from tests.warm_processes import WarmProcess, run_module
 
 ROOT = Path(__file__).parent.parent
@@ -123,7 +122,7 @@ def test_a_study_is_one_run_with_its_runs_below_it(mlflow_run, folder, tiny_npz)
 def test_every_option_of_prune_reaches_the_run(mlflow_run, folder):
     """Each is given, most of them by their default, and no declared parameter has it twice."""
     given = {
-        **{item.name: default_text(item) for item in fields(PruneConfig)},
+        **{name: record.default_text for name, record in records(PruneConfig).items()},
         **{"pruner": "mp", "ratio": "2,4", "seed": "1", "epochs": "1", "fine_tune_epochs": "1", "batch_size": "100"},
         **{"momentum": "0.8", "class_fractions": "Bag=0.5", "prune_output_layer": "true", "control": "none"},
     }

@@ -32,8 +32,6 @@ VALUES = {
     "decay": "cosine",
     "device": "cpu",
     "engine": "torch",
-    "epsilon_range": "0.001,1",
-    "executor": "ray",
     "fine_tune_decay": "cosine",
     "format": "onnx",
     "gradient_mode": "eval",
@@ -109,7 +107,7 @@ def test_flags_and_lists_are_passed_on():
         "cat=0.5,dog=0.1",
     ]
     assert called("prune", force="false")[1].params["force"] is False
-    assert called("quantize", run_ids="abc,def")[1].params["run_ids"] == ("abc,def",)
+    assert called("quantize", run_ids="abc,def")[1].params["run_ids"] == ("abc", "def")
     assert called("verify", study="results/proportion", seed="3")[1].params["study"] == Path("results/proportion")
 
 

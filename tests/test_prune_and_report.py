@@ -33,7 +33,7 @@ def test_reports_what_prune_made_and_logs_it(run_command, tiny_npz, store_uri, t
     assert "report.html" in {item.path for item in client.list_artifacts(run.info.run_id)}
     cells = pd.read_csv(tmp_path / "out" / "cells.csv")
     assert cells["n"].tolist() == [2, 2]
-    assert CliRunner().invoke(cli, ["report", "--no-log"]).exit_code == 0
+    assert CliRunner().invoke(cli, ["report"]).exit_code == 0
     assert Path("report/report.html").is_file()
 
 
@@ -45,7 +45,7 @@ def test_prune_audit_and_report_say_the_same_of_the_same_networks(run_command, t
     columns = ("before", "tags.dense_run_id"), ("control", "tags.control_run_id"), ("after", "run_id")
     given = [text for side, column in columns for run_id in pruned[column] for text in (f"--{side}", run_id)]
     assert CliRunner().invoke(cli, ["audit", *given, "--output", str(tmp_path / "audit")]).exit_code == 0
-    assert CliRunner().invoke(cli, ["report", "--no-log", "--output", str(tmp_path / "report")]).exit_code == 0
+    assert CliRunner().invoke(cli, ["report", "--output", str(tmp_path / "report")]).exit_code == 0
     audited = pd.read_csv(tmp_path / "audit" / "audit.csv", dtype={"class": str}).set_index("class").sort_index()
     reported = pd.read_csv(tmp_path / "report" / "classes.csv", dtype={"class": str}).set_index("class").sort_index()
     numbers = [name for name in COLUMNS if name in audited]

@@ -206,8 +206,7 @@ def log(
         client.set_terminated(run_id)
     except STORE_ERRORS as error:
         raise StudyError(
-            f"the report is in {output}, but could not be sent to the tracking store ({reason(error)}); give --no-log "
-            "to write it without sending"
+            f"the report is in {output}, but could not be sent to the tracking store ({reason(error)})"
         ) from error
     return run_id
 

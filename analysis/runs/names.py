@@ -1,4 +1,4 @@
-"""Names that options accept, except those of pruners, regularisers and models, which are in `registry`."""
+"""Names that options accept, except those of pruners, regularisers and models, which are in `pruning_study`."""
 
 PROTOCOLS = ("paper", "released")
 DECAYS = ("none", "cosine", "linear")  # how the learning rate decays

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from analysis.runs.registry import PRUNERS
-
 # Tags
 KIND = "kind"
 NETWORK = "network"  # tag of dense and pruned runs; its value is dense, control or pruned
@@ -61,9 +59,12 @@ TAGS = (
 # The value of the param `pruner` of a control, which is fine-tuned without pruning.
 CONTROL = "none"
 # Pruners whose default of the param `scope` is `layer`; the default of the others is `global`
-BY_LAYER = tuple(name for name, record in PRUNERS.items() if record.scope == "layer")
-# Pruners that choose weights so as to harm no group of images.
-MITIGATING_PRUNERS = tuple(name for name, record in PRUNERS.items() if record.spares_groups)
+BY_LAYER = (
+    *("l1-unstructured", "random-unstructured", "l1-structured", "l2-structured", "linf-structured"),
+    *("random-structured", "fairgrape", "chip", "l1-filter"),
+)
+# Pruners that choose weights so as to harm no group of images
+MITIGATING_PRUNERS = ("fairgrape",)
 # The value of the param `start` for a network pruned during training from its initial weights.
 INITIALIZATION = "initialization"
 # Values of the param `weight_treatment`: after pruning, the remaining weights keep their values (finetune) or are reset
@@ -268,6 +269,8 @@ DEFAULTS = {
     for name, param in PARAM_ROLES.items()
     if param.default or (param.absent and not param.auto)
 }
+# Params that are no options any more, with the value that every run logs
+FIXED = {name: float(str(DEFAULTS[name])) for name in ("temperature", "offset_shrinkage", "data_density")}
 # Clearer words for some params with their values.
 WORDS = {
     ("class_offsets", "dense"): "class offsets",

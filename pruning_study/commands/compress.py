@@ -12,7 +12,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import torch
-from mlflow.entities import LoggedModel, Run
+from mlflow.entities import Run
 from optuna import Trial
 
 from analysis.common import csv_text
@@ -41,7 +41,7 @@ from pruning_study.study.compression.report import BATCHES, Outcome, Tested
 from pruning_study.study.compression.search import ChainSearch
 from pruning_study.study.compression.trying import Network
 from pruning_study.study.searched_networks import new_networks, of_seed
-from pruning_study.tracking import logged_models, reach
+from pruning_study.tracking import reach
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 
@@ -101,10 +101,8 @@ def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> C
             trials = _trials(search, config, time.monotonic() - start)
         notes = [*task.notes, *_likely(networks, task.limits)]
         outcome = _outcome(search, networks, config, task.limits, trials, notes)
-        delivered = _deliver(store, job, networks, search, outcome)
-        run_id, model = delivered or ("", None)
-        registered = _register(store, job, model, config, outcome) if model and config.register else []
-    where = [*registered, *_where(store, search, job.run_id, run_id, config)]
+        run_id = _deliver(store, job, networks, search, outcome)
+    where = _where(store, search, job.run_id, run_id, config)
     text = "\n".join([*report.lines(outcome), "", *where])
     return Compressed(text, outcome, job.run_id, run_id)
 
@@ -296,10 +294,8 @@ def _confirmed(networks: Sequence[Network], chain: Chain, limits: Limits, config
     return _tested(new, chain, limits)
 
 
-def _deliver(
-    store: Store, job: Writer, networks: Sequence[Network], search: ChainSearch, outcome: Outcome
-) -> tuple[str, LoggedModel] | None:
-    """Write the job's artifacts, and log the chosen network as an MLflow model; return its run id and that model."""
+def _deliver(store: Store, job: Writer, networks: Sequence[Network], search: ChainSearch, outcome: Outcome) -> str:
+    """Write the job's artifacts, and log the chosen network as an MLflow model; return its run id, or "" if none is."""
     context, trials, choice = networks[0].context, outcome.trials, outcome.choice
     subject = f"{networks[0].plan.options.model} on {context.data.name}"
     csv_text.write(trials, job.folder / schema.TRIALS)
@@ -313,7 +309,7 @@ def _deliver(
     job.note("\n".join(f"- {markdown_line(line)}" for line in report.sentences(outcome)))
     job.tags({schema.STUDY_NAME: search.name, schema.STATE: outcome.state, schema.MINIMIZE: outcome.minimize})
     if choice.best is None or outcome.tested is None:
-        return None
+        return ""
     chain = outcome.chains[choice.best]
     run_id = networks[0].make(chain).run_id  # not the trial's run, which may have been deleted since
     model = logged_model.stored(store, run_id)
@@ -332,17 +328,7 @@ def _deliver(
     (job.folder / schema.MODEL_CARD).write_text(card, encoding="utf-8")
     job.tags({schema.COMPRESSED_RUN_ID: run_id} | loss_tags(outcome.tested.comparison))
     job.metrics(_metrics(outcome, choice.best) | loss_metrics(outcome.tested.comparison))
-    return run_id, logged
-
-
-def _register(store: Store, job: Writer, model: LoggedModel, config: CompressConfig, outcome: Outcome) -> list[str]:
-    """Register the chosen network if test images confirm the choice, and return the line to print."""
-    name = str(config.register)
-    if outcome.state != "within":
-        return [f"registered:      nothing under {name}, because test images do not confirm the choice"]
-    version = logged_models.register(store, model, name)
-    job.tags({"registered_model": f"{name} version {version}"})
-    return [f"registered:      {name}, version {version}"]
+    return run_id
 
 
 def _metrics(outcome: Outcome, best: int) -> dict[str, float]:

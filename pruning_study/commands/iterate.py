@@ -13,7 +13,7 @@ from pruning_study.commands import train_and_prune
 from pruning_study.commands.pruning_text import SAME_NETWORK
 from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.options.record import AUTO
-from pruning_study.steps import controls, iterated, logged_model, pictures, runs, shrunk
+from pruning_study.steps import controls, iterated, pictures, runs, shrunk
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import JobContext
 from pruning_study.steps.followed import with_followed
@@ -115,7 +115,6 @@ def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterat
         pictures.over_iterations(changes, plan.chain_name).savefig(job.folder / schema.SUMMARY_PICTURE)
         job.note(plan.note(dense.run_id, len(levels)))
         controls.tag(store, dense.run_id)
-        logged_model.log_models(store, plan.options, context, run_ids)
         # There are no sizes without --shrink.
         sizes = dict(zip(levels, shrunk.log_sizes(store, plan.options, context, run_ids), strict=False))
         for line in shrunk.size_lines({f"iteration {level}": measured for level, measured in sizes.items()}):

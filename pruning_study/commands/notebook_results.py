@@ -4,7 +4,7 @@ import base64
 import html
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +27,7 @@ from analysis.statistics.proportion import implied_losses
 from pruning_study.commands import iterate as iterate_command
 from pruning_study.commands import pruning_text, train_and_prune
 from pruning_study.options.config import CompressConfig, IterateConfig, PruneConfig, StudyConfig, TrainConfig
-from pruning_study.options.record import default_text
+from pruning_study.options.record import records
 from pruning_study.options.values import seeds
 from pruning_study.steps import pictures
 from pruning_study.steps.measured import confusion_table
@@ -544,13 +544,13 @@ def _configs(config: type[SeededConfig], options: Mapping[str, Any]) -> tuple[li
 
 def _config(config: type[Config], options: Mapping[str, Any]) -> tuple[Config, dict[str, str]]:
     """Return the checked options, and all options as they would be typed."""
-    items = {item.name: item for item in fields(config)}
+    items = records(config)
     if unknown := options.keys() - items.keys():
         name = min(unknown)
         raise StudyError(f"no option {name!r}, {did_you_mean(name, items)}")
     values = {name: _plain(value) for name, value in options.items()}
     checked = config(**values)
-    typed = {name: default_text(item) for name, item in items.items()}
+    typed = {name: record.default_text for name, record in items.items()}
     typed |= {name: without_secrets(schema.text(value)) for name, value in values.items() if value is not None}
     return checked, typed
 

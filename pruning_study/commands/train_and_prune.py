@@ -30,7 +30,7 @@ from pruning_study.commands.pruning_text import SAME_NETWORK, UNPRUNED, offset_l
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import is_built_in
 from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
-from pruning_study.steps import controls, known_images, logged_model, runs, shrunk
+from pruning_study.steps import controls, known_images, runs, shrunk
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps.class_changes import class_changes, description, together
@@ -168,8 +168,8 @@ def _pruned_lines(result: Pruned) -> str:
 
 def _comparison(results: Sequence[Pruned]) -> str:
     """Answer both questions at each ratio, each time followed by a table, for one seed or for the means over seeds."""
-    changes, details = changes_of_classes(results), results[0].plan.options.details
-    told = pruning_text.text(changes, realized_ratios(results), details=details, remarks=remarks(results))
+    changes = changes_of_classes(results)
+    told = pruning_text.text(changes, realized_ratios(results), details=False, remarks=remarks(results))
     return told + _at_chance(results)
 
 
@@ -230,7 +230,6 @@ def make_dense(config: TrainConfig, options: Mapping[str, str]) -> Trained:
     options : mapping of str
         The options as typed, for the job's params.
     """
-    logged_model.check_installed(config)
     store = connect(config.experiment)
     loaded = load_context(config)
     plan = plan_training(config, loaded)
@@ -244,7 +243,6 @@ def make_dense(config: TrainConfig, options: Mapping[str, str]) -> Trained:
         accuracy = dense.metrics[schema.TEST_ACCURACY]
         job.note(f"Accuracy {100 * accuracy:.1f} %: dense run {dense.run_id}.")
         _copy_picture(store, job, dense.run_id, schema.CONFUSION_PICTURE)
-        logged_model.log_models(store, config, context, [dense.run_id])
     return Trained(plan, context, dense)
 
 
@@ -301,7 +299,6 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
             )
             log_summary(job, table)
             _draw_over_ratios(result, job)
-        logged_model.log_models(store, plan.options, context, run_ids)
         if say and controls.has_control(plan):
             job.flush()  # so that an interrupt from here on loses only the control
             result = _with_control(result, job, say)
@@ -418,7 +415,6 @@ def opened(
     StudyError
         Before any run is made: if the options are invalid or do not fit the data, the network or the dense run.
     """
-    logged_model.check_installed(config)
     shrunk.check_installed(config)
     store = connect(config.experiment)
     views.write(store, views.BY_PRUNER_AND_RATIO)
@@ -566,6 +562,5 @@ def what_next(store: Store, run_id: str, options: TrainConfig) -> list[str]:
         "",
         f'the model:      import pruning_study; model = pruning_study.load_model("{run_id}"{own_model})',
         f"                (from another folder: MLFLOW_TRACKING_URI={without_password(store.uri)})",
-        *logged_model.how_to_load(store, options, run_id),
         f"the comparison: {store.how_to_look(indent=16)}",
     ]

@@ -1,13 +1,10 @@
 """The command `tune`: run trials on validation images, then test the winner and the reference trials (anchors)."""
 
 import json
-import math
 import shlex
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,33 +15,29 @@ from analysis.common.errors import NotFiniteError, StudyError, first_line
 from analysis.common.printable import folded
 from analysis.rendering import tuning_figures, tuning_text
 from analysis.runs import schema
-from analysis.runs.names import DECAYS
 from analysis.runs.schema import text
 from analysis.runs.tunings import WINNER, Tuning
 from analysis.statistics.new_images import alpha_new
 from pruning_study.options.config import CUBIC, TuneConfig
 from pruning_study.steps import pruned, runs
-from pruning_study.steps.context import Context, JobContext
+from pruning_study.steps.context import JobContext
 from pruning_study.steps.found_runs import IN_ANOTHER_EXPERIMENT, engine_lines, ids_of_found
 from pruning_study.steps.identity import hashed_params
 from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import PrunePlan, plan_pruning
-from pruning_study.steps.resolved import check_decay
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study.searched_networks import SearchedNetwork, new_networks, of_seed
 from pruning_study.study.tuning import objectives
 from pruning_study.study.tuning.objectives import PairedRecalls
-from pruning_study.study.tuning.search import STEP, Point, Space, TuningSearch
+from pruning_study.study.tuning.search import Point, Space, TuningSearch
 from pruning_study.study.tuning.winner_comparisons import comparisons
 from pruning_study.tracking import connect, views
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions
-from pruning_study.training.recipes import Hyperparameters
 
-# Params that differ between the networks of every search, and those that also differ if the schedule is searched.
+# Params that differ between the networks of a search
 TRIAL_PARAMS = {schema.SEED, schema.EPSILON, schema.RATIO}
-SCHEDULE_PARAMS = {schema.SCHEDULE, schema.RAMP, schema.DISTILL}
 
 
 class Network(SearchedNetwork):
@@ -55,17 +48,17 @@ class Network(SearchedNetwork):
         """Predictions of the dense model for the validation images."""
         return self.dense.dense.val_predictions
 
-    def after(self, options: Mapping[str, Any], ratio: float) -> Predictions:
+    def after(self, point: Point) -> Predictions:
         """Prune and fine-tune the model as a trial does, and predict the validation images.
 
         Because class offsets are fitted on validation images, each image is predicted with offsets that were fitted
         without it. Otherwise, a trial would be judged by the images that it learned from.
         """
-        return pruned.trial(self.with_options(options, ratio), self.context, self.dense)
+        return pruned.trial(self.with_options(point), self.context, self.dense)
 
-    def with_options(self, options: Mapping[str, Any], ratio: float) -> PrunePlan:
-        """Return the plan with other pruning options, at a ratio."""
-        return plan_pruning(replace(self.plan.options, **options, ratio=(ratio,)), self.context)
+    def with_options(self, point: Point) -> PrunePlan:
+        """Return the plan with the options that a trial tries."""
+        return plan_pruning(replace(self.plan.options, epsilon=point.epsilon, ratio=(point.ratio,)), self.context)
 
 
 def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
@@ -95,7 +88,7 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     context = load_context(options_of_first)
     plan = plan_pruning(options_of_first, context)
     planned = [(plan, context), *(of_seed(plan, context, seed) for seed in config.seeds[1:])]
-    space = search_space(config, plan, context, store.experiment_id)
+    space = search_space(config, plan, store.experiment_id)
     search = TuningSearch(store, config.study_name or space.default_name(plan), space)
     with store.job(f"tune {config.objective} {search.name}", options) as job:
         networks = [Network.trained(each, JobContext(in_memory, store, job.run_id)) for each, in_memory in planned]
@@ -104,8 +97,8 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
         search.check_networks([network.before for network in networks])
         with search.run(context.mlflow_dataset, job.run_id) as parent:
             job.tags({schema.TUNING_RUN_ID: parent.run_id})
-            attempt, deadline = partial(_try, search, networks), time.monotonic() + (config.timeout or math.inf)
-            search.make_trials(config.n_trials, attempt, context.mlflow_dataset, parent.run_id, deadline=deadline)
+            attempt = partial(_try, search, networks)
+            search.make_trials(config.n_trials, attempt, context.mlflow_dataset, parent.run_id)
             result = _result(search, networks, config)
             _log(parent, search, result)
     next_steps = _next_steps(store, search, config, parent.run_id)
@@ -123,51 +116,18 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     return "\n".join([*said, *next_steps, *other_engine])
 
 
-def search_space(config: TuneConfig, plan: PrunePlan, context: Context, experiment_id: str) -> Space:
-    searched_params, longest_ramp = TRIAL_PARAMS, None
-    if config.tune_schedule:
-        # With a gradual schedule and distillation, a plan has all params that trials may have, such as temperature.
-        plan = plan_pruning(replace(plan.options, schedule=CUBIC, distill=1.0), context)
-        searched_params = TRIAL_PARAMS | SCHEDULE_PARAMS
-        longest_ramp = _longest_ramp(plan.hyperparameters, plan.options.ramp_steps)
+def search_space(config: TuneConfig, plan: PrunePlan, experiment_id: str) -> Space:
     params = hashed_params(plan.params)
-    if config.tune_decay:
-        for decay in DECAYS:
-            check_decay(replace(plan.hyperparameters, decay=decay), plan.images, "tune_decay")
-        searched_params = searched_params | {schema.FINE_TUNE_DECAY}
-    strength_of = config.searched_strength
     return Space(
         objective=config.objective,
         ratios=config.ratio,
-        epsilon_range=config.epsilon_range,
         usual_epsilon=plan.epsilon,
         settings={
-            **{name: value for name, value in params.items() if name not in {*searched_params, strength_of}},
+            **{name: value for name, value in params.items() if name not in TRIAL_PARAMS},
             schema.SEEDS: text(config.seeds),
             "experiment": experiment_id,
         },
-        longest_ramp=longest_ramp,
-        ramp=config.ramp if plan.options.is_gradual else 0.0,
-        distill=config.distill,
-        strength_of=strength_of,
-        strength=float(params[strength_of]) if strength_of else 0.0,
-        decays=DECAYS if config.tune_decay else (),
-        decay=plan.hyperparameters.decay if config.tune_decay else "",
     )
-
-
-def _longest_ramp(fine_tuning: Hyperparameters, steps: int) -> float:
-    """Return the largest multiple of `STEP` that ends before fine-tuning and before the first averaged epoch end.
-
-    Parameters
-    ----------
-    fine_tuning : Hyperparameters
-    steps : int
-        Steps of the ramp in an epoch.
-    """
-    last_step = (fine_tuning.epochs - max(fine_tuning.average_epochs - 1, 0)) * steps - 1
-    # Multiples of `STEP` carry rounding errors.
-    return round(math.floor(round(last_step / (fine_tuning.epochs * steps) / STEP, 9)) * STEP, 9)
 
 
 def _check_alpha(networks: Sequence[Network]) -> None:
@@ -217,7 +177,7 @@ def _pruned_recalls(
     after: list[Predictions] = []
     for network in networks:
         before.append(network.before)
-        after.append(network.after(search.space.options(point), point.ratio))
+        after.append(network.after(point))
         recalls = objectives.measure_recalls(before, after, classes)
         if search.is_hopeless(trial, recalls, dense_accuracies):
             return recalls, True
@@ -231,13 +191,16 @@ def _result(search: TuningSearch, networks: Sequence[Network], config: TuneConfi
     trials = trials.assign(
         eligible=objectives.eligible(trials), front=objectives.pareto_front(trials), winner=trials.index == best.trial
     )
-    winning_point = _point(trials.loc[best.trial])
+    winning_point = Point(*trials.loc[best.trial, list(Point._fields)])
     points = {WINNER: winning_point, **search.space.anchors(winning_point.ratio)}
-    test_rows = partial(_test, search.space, points)
+    test_rows = partial(_test, points)
     rows = [row for network in networks for row in test_rows(network, new=False)]
     for network in new_networks(networks, config.confirm_seeds):
         rows += test_rows(network, new=True)
-    finalists = pd.DataFrame(rows)
+    # What a search once chose, as every trial of this one has it
+    fixed = {schema.RAMP: config.ramp if config.schedule == CUBIC else 0.0, schema.DISTILL: config.distill}
+    fixed |= {"strength": 0.0}
+    trials, finalists = trials.assign(**fixed), pd.DataFrame(rows).assign(**fixed)
     return Tuning(
         name=search.name,
         objective=config.objective,
@@ -249,22 +212,15 @@ def _result(search: TuningSearch, networks: Sequence[Network], config: TuneConfi
     )
 
 
-def _point(trial: pd.Series) -> Point:
-    numbers = {item.name: float(trial[item.name]) for item in fields(Point) if item.name != schema.FINE_TUNE_DECAY}
-    return Point(**numbers, fine_tune_decay=trial.get(schema.FINE_TUNE_DECAY, ""))
-
-
-def _test(
-    space: Space, points: Mapping[str, Point], network: Network, *, new: bool
-) -> Iterator[dict[str, float | str | bool]]:
+def _test(points: Mapping[str, Point], network: Network, *, new: bool) -> Iterator[dict[str, float | str | bool]]:
     """Find or make the pruned runs of a dense model, and yield a row of the finalists' table for each."""
     context, data = network.context, network.context.data
     for role, point in points.items():
-        run = pruned.prune(network.with_options(space.options(point), point.ratio), context, network.dense)
+        run = pruned.prune(network.with_options(point), context, network.dense)
         guesses = [runs.is_at_chance(metrics, data) for metrics in (network.dense.metrics, run.metrics)]
         yield {
             "role": role,
-            **point.values,
+            **point._asdict(),
             schema.SEED: network.plan.options.seed,
             "new": new,
             "accuracy": run.metrics[schema.TEST_ACCURACY],
@@ -289,7 +245,7 @@ def _log(parent: Writer, search: TuningSearch, result: Tuning) -> None:
         figure.savefig(parent.folder / f"{name}.png")
     winner = result.winner
     parent.metrics({schema.TRIAL_ACCURACY: winner["accuracy"], schema.TRIAL_DISTORTION: winner["distortion"]})
-    parent.tags(search.space.params_of(_point(winner)))
+    parent.tags(Point(*winner[list(Point._fields)]).params)
 
 
 def _table(result: Tuning) -> str:

@@ -14,14 +14,40 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from analysis.common import imports
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.printable import shortened
-from analysis.runs import registry
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-# Import path of the function that builds each model.
-MODELS = {name: f"pruning_study.models.{record.factory}" for name, record in registry.MODELS.items()}
+
+class Model(NamedTuple):
+    """A network of this project.
+
+    Attributes
+    ----------
+    factory : str
+        The function of a module of this package that makes the network, written `module:function`.
+    recipe : str
+        Recipe that trains the network by default.
+    """
+
+    factory: str
+    recipe: str = "lenet5"
+
+
+MODELS: dict[str, Model] = {
+    "lenet5": Model("lenet:lenet5"),
+    "lenet5-half": Model("lenet:lenet5_half"),
+    "lenet5-double": Model("lenet:lenet5_double"),
+    "lenet-300-100": Model("lenet:lenet_300_100"),
+    **{f"resnet{depth}": Model(f"resnet:resnet{depth}", "resnet-cifar") for depth in (20, 32, 44, 56, 110)},
+    "wrn16-4": Model("wide_resnet:wrn16_4", "wide-resnet"),
+    "wrn22-8": Model("wide_resnet:wrn22_8", "wide-resnet"),
+    "wrn28-10": Model("wide_resnet:wrn28_10", "wide-resnet"),
+    "alexnet": Model("small_images:alexnet"),
+    "vgg11": Model("small_images:vgg11"),
+    "resnet18": Model("small_images:resnet18", "resnet-cifar"),
+}
 # Libraries whose networks are named `torchvision:NAME` and `timm:NAME`.
 LIBRARIES = ("torchvision", "timm")
 
@@ -113,7 +139,7 @@ def factory(name: str) -> Callable[..., nn.Module]:
         return partial(libraries.network, name)
     if name not in MODELS:
         return imports.import_callable(name, option=OPTION)
-    return cast("Callable[..., nn.Module]", imports.imported(MODELS[name]))
+    return cast("Callable[..., nn.Module]", imports.imported(f"pruning_study.models.{MODELS[name].factory}"))
 
 
 def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:

@@ -1,6 +1,6 @@
 """The options of each command as a frozen dataclass, with checks for conflicting options.
 
-The fields are made from the records of the options table. None stands for `auto`: the value is derived from the other
+A command has the options of the groups that it inherits. None stands for `auto`: the value is derived from the other
 options and the data.
 """
 
@@ -8,32 +8,14 @@ import os
 import shlex
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from analysis.common.errors import StudyError, option_name
 from analysis.runs import schema
 from analysis.runs.names import SGD, SPARSE_SCHEDULES, WHILE_TRAINING
-from pruning_study.options.commands import STRENGTHS, command, of_command, sections
+from pruning_study.options import table
 from pruning_study.options.protocols import PROTOCOLS, Protocol
-from pruning_study.options.record import checked_value
-from pruning_study.options.table import (
-    CompressionOptions,
-    DataOptions,
-    ExemplarsOptions,
-    ExportOptions,
-    FineTuningOptions,
-    GroupsOptions,
-    IterationOptions,
-    MachineOptions,
-    NumberFormatOptions,
-    PruningOptions,
-    ReadingOptions,
-    RobustnessOptions,
-    SearchOptions,
-    StudyOptions,
-    TrainingOptions,
-    VerifyOptions,
-)
+from pruning_study.options.record import Option, command, records
 from pruning_study.pruning import pruners
 from pruning_study.pruning.pruners import Pruner
 from pruning_study.training.mitigation import constraint_names
@@ -49,6 +31,7 @@ ANCHORS = ("lambda", "MP", "GP")
 FIRST_CHAINS = 4
 # Options that weight images in the loss of fine-tuning
 _WEIGHING = ("performance_weighted", "constraint", "class_weights")
+T = TypeVar("T")
 
 
 class TrainingChoices(NamedTuple):
@@ -76,7 +59,7 @@ def default_data_dir() -> str:
 
 
 # Options of a call that change no run, or say only where and how to make it
-_OF_CALL = {"max_data_gib", "shrink", "control", "details"} | set(sections()["Machine and runs"])
+_OF_CALL = {"shrink", "control"} | {record.name for record in table.OPTIONS if record.heading == "Machine and runs"}
 _ALWAYS_TYPED = {schema.DATASET, schema.MODEL, schema.SEED}
 
 
@@ -114,29 +97,49 @@ def check_fields(config: Any) -> None:
     StudyError
         If a value is invalid for its option.
     """
-    for item in fields(config):
-        value = getattr(config, item.name)
-        if value is not item.default:  # a default is checked already
-            object.__setattr__(config, item.name, checked_value(item, value))
+    for name, record in records(config).items():
+        if (value := getattr(config, name)) is not record.value:  # a default is checked already
+            object.__setattr__(config, name, record.checked(value))
     if config.data_dir is None:
         object.__setattr__(config, "data_dir", Path(default_data_dir()))
 
 
-def _check_engine(config: Any) -> None:
-    """Raise a StudyError if the native engine is to train with an optimizer or a precision that it does not support."""
-    if config.engine != "native":
-        return
-    if config.precision == schema.BF16:
-        raise StudyError("native trains in float32 only: use torch, or --precision float32", option="engine")
-    if config.optimizer != SGD:
-        raise StudyError(
-            f"native does not train with {config.optimizer}: use torch, or --optimizer {SGD}",
-            option="engine",
-        )
+def _refuse(*rules: tuple[object, str, str]) -> None:
+    """Raise a StudyError for the first rule that is broken: whether it is, the option at fault, and the message."""
+    for is_broken, option, message in rules:
+        if is_broken:
+            raise StudyError(message, option=option)
 
 
-@command("train")
-class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOptions, MachineOptions):
+def _shared(config: Any, cls: type[T], **own: Any) -> T:
+    """Return the options of another command, with the values of a config for the options that both have."""
+    common = records(config).keys() & records(cls).keys() - own.keys()
+    return cls(**{name: getattr(config, name) for name in common}, **own)
+
+
+class _Options:
+    """The options of a command that needs no further checks."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+class _DenseOptions(
+    table.DatasetOptions,
+    table.ModelOptions,
+    table.NetworkOptions,
+    table.SplitOptions,
+    table.FolderOptions,
+    table.TrainingOptions,
+    table.DeviceOptions,
+    table.EngineOptions,
+    table.ExperimentOptions,
+):
+    """Options of every command that trains networks."""
+
+
+@command()
+class TrainConfig(_DenseOptions, table.SeedOptions, table.ForceOptions):
     """Options of `train`. Every value may be given as a string, as on the command line.
 
     Raises
@@ -147,7 +150,19 @@ class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOpti
 
     def __post_init__(self) -> None:
         check_fields(self)
-        _check_engine(self)
+        native = self.engine == "native"
+        _refuse(
+            (
+                native and self.precision == schema.BF16,
+                "engine",
+                "native trains in float32 only: use torch, or --precision float32",
+            ),
+            (
+                native and self.optimizer != SGD,
+                "engine",
+                f"native does not train with {self.optimizer}: use torch, or --optimizer {SGD}",
+            ),
+        )
         self._check_average(self.training_choices)
 
     @property
@@ -163,25 +178,33 @@ class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOpti
     def _check_average(self, choices: TrainingChoices) -> None:
         """Raise a StudyError if averaging the last epochs conflicts with other options."""
         option, epochs, decay = f"{choices.prefix}average_epochs", choices.average_epochs, choices.decay
-        if epochs == 1:
-            raise StudyError(
-                "the mean of 1 epoch is the epoch itself: give 2 or more, or --kept-epoch last", option=option
-            )
-        if epochs and decay != "none":
-            raise StudyError(
+        _refuse(
+            (epochs == 1, option, "the mean of 1 epoch is the epoch itself: give 2 or more, or --kept-epoch last"),
+            (
+                epochs and decay != "none",
+                option,
                 f"{epochs} epochs are averaged at a constant learning rate, but {decay} decays the rate to 0: give 0, "
                 f"or {option_name(choices.prefix)}decay none",
-                option=option,
-            )
-        if epochs and self.kept_epoch == "best":
-            raise StudyError(
+            ),
+            (
+                epochs and self.kept_epoch == "best",
+                "kept_epoch",
                 f"best keeps one epoch, but {option_name(option)} keeps the mean of {epochs}: leave one option out",
-                option="kept_epoch",
-            )
+            ),
+        )
 
 
-@command("prune")
-class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
+@command()
+class PruneConfig(
+    TrainConfig,
+    table.PrunerOptions,
+    table.RatioOptions,
+    table.ScopeOptions,
+    table.DenseRunOptions,
+    table.FineTuningOptions,
+    table.GradualOptions,
+    table.PruneOptions,
+):
     """Options of `prune`: those of the dense model, and those of pruning and fine-tuning it."""
 
     def __post_init__(self) -> None:
@@ -199,53 +222,53 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
     def _set_ratio(self) -> None:
         """Set the default ratio. With a sparsity the ratio is empty, because it depends on the network."""
-        if self.sparsity and self.ratio:
-            raise StudyError("give a ratio or a sparsity, not both", option="sparsity")
         prunes = pruners.prunes(self.pruner)
-        if self.sparsity and not prunes:
-            raise StudyError(f"the pruner {self.pruner} prunes nothing: leave the sparsity out", option="sparsity")
+        _refuse(
+            (self.sparsity and self.ratio, "sparsity", "give a ratio or a sparsity, not both"),
+            (
+                self.sparsity and not prunes,
+                "sparsity",
+                f"the pruner {self.pruner} prunes nothing: leave the sparsity out",
+            ),
+        )
         if self.ratio is None:
             auto = (10.0,) if prunes else (1.0,)
             object.__setattr__(self, "ratio", () if self.sparsity else auto)
-        if not prunes and self.ratio != (1.0,):
-            raise StudyError(f"the pruner {self.pruner} prunes nothing: its ratio must be 1", option="ratio")
+        nothing = f"the pruner {self.pruner} prunes nothing: its ratio must be 1"
+        _refuse((not prunes and self.ratio != (1.0,), "ratio", nothing))
 
     def _follow_schedule(self) -> None:
         """Set the start that a schedule implies."""
-        if not self.is_sparse_from_start:
-            return
-        object.__setattr__(self, "start", schema.INITIALIZATION)
-        if self.pruner != MAGNITUDE:
-            raise StudyError(
-                f"--schedule {self.schedule} drops the smallest weights, as {MAGNITUDE} does: use {MAGNITUDE}",
-                option="pruner",
-            )
+        if self.is_sparse_from_start:
+            object.__setattr__(self, "start", schema.INITIALIZATION)
+            message = f"--schedule {self.schedule} drops the smallest weights, as {MAGNITUDE} does: use {MAGNITUDE}"
+            _refuse((self.pruner != MAGNITUDE, "pruner", message))
 
     def _check_start(self) -> None:
         """Raise a StudyError if an option has no effect with this `--start`."""
         anew = ("begin", "end", "frequency")
         fine_tuning = ("ramp", "ramp_steps", "distill", *_WEIGHING, "data_quotas", "weight_bits", "weights")
-        refused = fine_tuning if self.starts_anew else anew
-        for item in fields(self):
-            if item.name in refused and getattr(self, item.name) != item.default:
-                other = "dense" if self.starts_anew else schema.INITIALIZATION
-                raise StudyError(f"it applies only with --start {other}", option=item.name)
+        other, refused = ("dense", fine_tuning) if self.starts_anew else (schema.INITIALIZATION, anew)
+        given = {item.name for item in fields(self) if getattr(self, item.name) != item.default}
+        _refuse(*((name in given, name, f"it applies only with --start {other}") for name in refused))
 
     def _check_losses(self) -> None:
         """Raise a StudyError if two options change the loss of images in conflicting ways."""
-        weighing = self.weighing
-        first = option_name(weighing[0]) if weighing else ""
-        if len(weighing) > 1:
-            raise StudyError(f"{first} weights images too: use only one of the two", option=weighing[1])
-        if weighing and self.data_quotas != "none":
-            raise StudyError(
-                f"{first} weights images, but quotas leave some images out: use only one of the two",
-                option="data_quotas",
-            )
-        if self.distill and self.performance_weighted != "none":
-            raise StudyError(
-                "it already learns from the dense network: leave --distill out", option="performance_weighted"
-            )
+        first, *more = [*self.weighing, ""]
+        weighs = f"{option_name(first)} weights images"
+        _refuse(
+            (len(more) > 1, more[0] if more else "", f"{weighs} too: use only one of the two"),
+            (
+                first and self.data_quotas != "none",
+                "data_quotas",
+                f"{weighs}, but quotas leave some images out: use only one of the two",
+            ),
+            (
+                self.distill and self.performance_weighted != "none",
+                "performance_weighted",
+                "it already learns from the dense network: leave --distill out",
+            ),
+        )
 
     @property
     def weighing(self) -> list[str]:
@@ -255,9 +278,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
     @property
     def dual_step(self) -> float:
         """Size of a dual step under a constraint; 0 without a constraint."""
-        if self.constraint == "none":
-            return 0.0
-        return self.constraint_step or constraint_names.DUAL_STEPS[self.constraint, self.constraint_images]
+        return constraint_names.DUAL_STEPS.get((self.constraint, self.constraint_images), 0.0)
 
     @property
     def fine_tuning_choices(self) -> TrainingChoices:
@@ -291,11 +312,6 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
     def is_sparse_from_start(self) -> bool:
         """Whether the network is sparse from its initial weights on, and its masks change while it is trained."""
         return self.schedule in SPARSE_SCHEDULES and pruners.prunes(self.pruner)
-
-    @property
-    def regrows(self) -> bool:
-        """Whether weights that were pruned may come back."""
-        return self.starts_anew if self.regrow is None else self.regrow
 
     @property
     def is_gradual(self) -> bool:
@@ -341,17 +357,17 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
         """Return a mitigation in words, with its details that differ from the defaults; empty if it is off."""
         if getattr(self, name) == "none":
             return []
-        auto = {"constraint_step": constraint_names.DUAL_STEPS.get((self.constraint, self.constraint_images))}
         words = [schema.words(name, getattr(self, name))]
         for detail in schema.details(name):
-            value = getattr(self, detail)
-            if value not in (getattr(PruneConfig, detail), auto.get(detail)):
+            if (value := getattr(self, detail, None)) not in (None, getattr(PruneConfig, detail, None)):
                 words.append(schema.words(detail, value if isinstance(value, str) else f"{value:g}"))
         return words
 
 
-@command("iterate")
-class IterateConfig(TrainConfig, PruningOptions, IterationOptions):
+@command(recipe="prune-responsibly", validation_fraction="0.2")
+class IterateConfig(
+    TrainConfig, table.PrunerOptions, table.ScopeOptions, table.DenseRunOptions, table.IterationOptions
+):
     """Options of `iterate`: those of the dense network, and those of pruning it repeatedly."""
 
     def __post_init__(self) -> None:
@@ -359,14 +375,19 @@ class IterateConfig(TrainConfig, PruningOptions, IterationOptions):
         pruners.check_gradual(self.pruner, "pruner")
         if self.scope:
             pruners.check_scope(self.pruner, self.scope)
-        if self.weights and self.rewinds:
-            raise StudyError(
+        _refuse(
+            (
+                self.weights and self.rewinds,
+                "weights",
                 "the values from which given weights were trained are unknown: leave the weights out, or use "
                 "--weight-treatment finetune",
-                option="weights",
-            )
-        if self.rewind_step and not self.rewinds:
-            raise StudyError("it applies only with --weight-treatment rewind", option="rewind_step")
+            ),
+            (
+                self.rewind_step and not self.rewinds,
+                "rewind_step",
+                "it applies only with --weight-treatment rewind",
+            ),
+        )
 
     @property
     def rewinds(self) -> bool:
@@ -376,8 +397,7 @@ class IterateConfig(TrainConfig, PruningOptions, IterationOptions):
     @property
     def pruning(self) -> PruneConfig:
         """The options that `iterate` and `prune` share: those of the dense network, and how weights are chosen."""
-        shared = {item.name for item in fields(self)} & {item.name for item in fields(PruneConfig)}
-        return PruneConfig(ratio=(1.0,), **{name: getattr(self, name) for name in shared})
+        return _shared(self, PruneConfig, ratio=(1.0,))
 
     @property
     def method(self) -> str:
@@ -386,151 +406,82 @@ class IterateConfig(TrainConfig, PruningOptions, IterationOptions):
         return f"{self.pruning.method} {self.weight_treatment}{step}"
 
 
-@command("study")
-class StudyConfig(StudyOptions, ReadingOptions, MachineOptions):
+@command()
+class StudyConfig(
+    _Options,
+    table.StudyOptions,
+    table.WorkerOptions,
+    table.FolderOptions,
+    table.DeviceOptions,
+    table.EngineOptions,
+    table.ExperimentOptions,
+):
     """Options of `study`: where and how to make its runs, which the study's file defines."""
 
-    def __post_init__(self) -> None:
-        check_fields(self)
-        if self.executor == "ray" and self.workers:
-            raise StudyError("a Ray cluster has one worker per core: leave this option out", option="workers")
-        if self.executor != "ray" and self.gpus_per_step:
-            raise StudyError("it needs --executor ray", option="gpus_per_step")
 
-
-@command("verify")
-class VerifyConfig(VerifyOptions, StudyOptions, ReadingOptions):
+@command()
+class VerifyConfig(_Options, table.VerifyOptions, table.WorkerOptions, table.FolderOptions):
     """Options of `verify`: which networks of a study to train again, and where and how to train them."""
 
-    def __post_init__(self) -> None:
-        check_fields(self)
 
-
-@command("tune")
+@command(ratio="10")
 class TuneConfig(
-    DataOptions,
-    ReadingOptions,
-    TrainingOptions,
-    NumberFormatOptions,
-    MachineOptions,
-    PruningOptions,
-    FineTuningOptions,
-    SearchOptions,
+    _DenseOptions,
+    table.RatioOptions,
+    table.ScopeOptions,
+    table.FineTuningOptions,
+    table.GradualOptions,
+    table.TuneOptions,
+    table.SearchOptions,
 ):
     """Options of `tune`: those of the dense model and of fine-tuning, as in `prune`, and those of the search."""
 
     def __post_init__(self) -> None:
         check_fields(self)
-        _check_engine(self)
-        anchors_per_ratio = len(ANCHORS) * (2 if self.tune_schedule else 1)
-        anchors = anchors_per_ratio * len(self.ratio)
-        if self.n_trials < anchors:
-            raise StudyError(
-                f"{self.n_trials} is below {anchors}: each ratio needs {anchors_per_ratio} reference trials (anchors)",
-                option="n_trials",
-            )
-        if PROTOCOLS[self.protocol].selects_on_test:
-            raise StudyError(
-                f"{self.protocol} keeps the epoch with the lowest test loss, which a search must not see, and prunes "
-                "less with some values of epsilon than with others: use paper",
-                option="protocol",
-            )
-        if self.schedule in SPARSE_SCHEDULES:
-            raise StudyError(
+        anchors = len(ANCHORS) * len(self.ratio)
+        _refuse(
+            (
+                self.n_trials < anchors,
+                "n_trials",
+                f"{self.n_trials} is below {anchors}: each ratio needs {len(ANCHORS)} reference trials (anchors)",
+            ),
+            (
+                self.schedule in SPARSE_SCHEDULES,
+                "schedule",
                 f"{self.schedule} trains from initial weights, but a search prunes the dense network: use one-shot or "
                 "cubic",
-                option="schedule",
-            )
-        if self.tune_schedule and self.schedule != ONE_SHOT:
-            raise StudyError(
-                f"{self.schedule}: --tune-schedule searches the schedule, so leave this option out", option="schedule"
-            )
-        if self.tune_schedule and not self.ramp:
-            raise StudyError(
-                "0 prunes at once, but the gradual reference trials of --tune-schedule need a ramp: give more than 0",
-                option="ramp",
-            )
-        if self.confirm_seeds == 1:
-            raise StudyError("1 is too few: a paired comparison needs 2 or more", option="confirm_seeds")
-        self._check_mitigation()
-        if self.tune_decay:
-            self._check_tuned_decay()
-
-    def _check_mitigation(self) -> None:
-        """Raise a StudyError if a strength is searched for accuracy, or without exactly one mitigation."""
-        strengths = [option_name(name) for name in STRENGTHS if getattr(self, name) != "none"]
-        if self.tune_mitigation and len(strengths) != 1:
-            which = " and ".join(strengths) or "none"
-            raise StudyError(
-                f"it needs exactly one of {', '.join(map(option_name, STRENGTHS))}, but got {which}",
-                option="tune_mitigation",
-            )
-        if self.tune_mitigation and self.objective == "accuracy":
-            raise StudyError(
-                "a mitigation costs accuracy, so the lowest strength would win: use alpha, or the value both",
-                option="objective",
-            )
-
-    def _check_tuned_decay(self) -> None:
-        """Raise a StudyError if another option conflicts with a search of the decay of fine-tuning."""
-        if self.fine_tune_decay:
-            raise StudyError(
-                f"{self.fine_tune_decay}: --tune-decay searches the decay, so leave one of the options out",
-                option="fine_tune_decay",
-            )
-        if self.fine_tune_epochs == 0:
-            raise StudyError(
-                "without fine-tuning, --tune-decay has no decay to search: give 1 or more", option="fine_tune_epochs"
-            )
-        averaged = self.average_epochs if self.fine_tune_average_epochs is None else self.fine_tune_average_epochs
-        if averaged:
-            raise StudyError(
-                f"{averaged} epochs are averaged at a constant learning rate, but --tune-decay decays the rate to 0: "
-                "give 0, or leave --tune-decay out",
-                option="fine_tune_average_epochs",
-            )
-
-    @property
-    def searched_strength(self) -> str:
-        """The option for the strength of the mitigation, if the strength is searched; else empty."""
-        strengths = (strength for name, strength in STRENGTHS.items() if getattr(self, name) != "none")
-        return next(strengths, "") if self.tune_mitigation else ""
+            ),
+            *_rules_of_searches(self, "a paired comparison needs 2 or more"),
+        )
+        self.pruning(self.seeds[0])
 
     def pruning(self, seed: int) -> PruneConfig:
         """Return the options of `prune` for undecayed pruning with a seed."""
-        shared = {item.name for item in fields(self)} & {item.name for item in fields(PruneConfig)}
-        return PruneConfig(pruner="up", seed=seed, **{name: getattr(self, name) for name in shared})
+        return _shared(self, PruneConfig, pruner="up", seed=seed)
 
 
-@command("compress")
+@command(n_trials="40", fine_tune_decay="cosine")
 class CompressConfig(
-    DataOptions,
-    ReadingOptions,
-    TrainingOptions,
-    MachineOptions,
-    PruningOptions,
-    FineTuningOptions,
-    SearchOptions,
-    CompressionOptions,
+    _DenseOptions,
+    table.SeedOptions,
+    table.DenseRunOptions,
+    table.FineTuningOptions,
+    table.SearchOptions,
+    table.CompressionOptions,
 ):
     """Options of `compress`: those of the dense network, and those of the search."""
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.n_trials < FIRST_CHAINS:
-            raise StudyError(
+        _refuse(
+            (
+                self.n_trials < FIRST_CHAINS,
+                "n_trials",
                 f"{self.n_trials} is below {FIRST_CHAINS}, the number of chains that a search may begin with",
-                option="n_trials",
-            )
-        if self.confirm_seeds == 1:
-            raise StudyError(
-                "1 is too few: 2 or more are needed to show how much networks differ", option="confirm_seeds"
-            )
-        if self.confirm_seeds and self.weights:
-            raise StudyError(
-                "it trains new networks, but how the given weights were trained is unknown: leave it or --weights out",
-                option="confirm_seeds",
-            )
+            ),
+            *_rules_of_searches(self, "2 or more are needed to show how much networks differ"),
+        )
+        _ = self.pruning
 
     @property
     def pruning(self) -> PruneConfig:
@@ -538,77 +489,102 @@ class CompressConfig(
 
         Fine-tuning averages no epochs, even if the training of a named dense run does.
         """
-        shared = {item.name for item in fields(self)} & {item.name for item in fields(PruneConfig)}
-        own = {name: getattr(self, name) for name in shared}
-        return PruneConfig(pruner="none", ratio=(1.0,), fine_tune_average_epochs=0, **own)
+        return _shared(self, PruneConfig, pruner="none", ratio=(1.0,), fine_tune_average_epochs=0)
 
 
-@command("exemplars")
-class ExemplarsConfig(ExemplarsOptions, ReadingOptions, MachineOptions):
+def _rules_of_searches(config: Any, why_two: str) -> list[tuple[object, str, str]]:
+    """Return the rules on options of both searches."""
+    return [
+        (
+            PROTOCOLS[config.protocol].selects_on_test,
+            "protocol",
+            f"{config.protocol} keeps the epoch with the lowest test loss, which a search must not see, and prunes "
+            "less with some values of epsilon than with others: use paper",
+        ),
+        (config.confirm_seeds == 1, "confirm_seeds", f"1 is too few: {why_two}"),
+        (
+            config.confirm_seeds and config.weights,
+            "confirm_seeds",
+            "it trains new networks, but how the given weights were trained is unknown: leave it or --weights out",
+        ),
+    ]
+
+
+@command()
+class ExemplarsConfig(
+    table.ExemplarsOptions,
+    table.DatasetOptions,
+    table.SplitOptions,
+    table.FolderOptions,
+    table.ExperimentOptions,
+):
     """Options of `exemplars`: the runs to read, the cell, and the output."""
 
     def __post_init__(self) -> None:
         check_fields(self)
-        named = [name for name in ("frames", "study", "experiment") if getattr(self, name) is not None]
-        if len(named) > 1:
-            raise StudyError(f"it takes the place of {option_name(named[1])}: leave one of them out", option=named[0])
-        if self.images % 2:
-            raise StudyError(
-                f"{self.images} is odd, but half of the images are exemplars: give an even number", option="images"
-            )
+        first, *more = [*(name for name in ("frames", "study", "experiment") if getattr(self, name) is not None), ""]
+        _refuse(
+            (
+                len(more) > 1,
+                first,
+                f"it takes the place of {option_name(''.join(more[:1]))}: leave one of them out",
+            ),
+            (
+                self.images % 2,
+                "images",
+                f"{self.images} is odd, but half of the images are exemplars: give an even number",
+            ),
+        )
 
 
-@command("groups")
-class GroupsConfig(DataOptions, ReadingOptions, GroupsOptions):
+@command()
+class GroupsConfig(_Options, table.DatasetOptions, table.SplitOptions, table.FolderOptions, table.GroupsOptions):
     """Options of `groups`: the data set, and the file that is written."""
 
-    def __post_init__(self) -> None:
-        check_fields(self)
 
-
-@command("robustness")
-class RobustnessConfig(RobustnessOptions, ReadingOptions, MachineOptions):
+@command()
+class RobustnessConfig(
+    table.RobustnessOptions, table.FolderOptions, table.DeviceOptions, table.ExperimentOptions, table.ForceOptions
+):
     """Options of `robustness`."""
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for item in fields(self) if self.folder else ():
-            if item.name in ("corruptions", "severities", "images") and getattr(self, item.name) != item.default:
-                raise StudyError("it applies to test images only: leave it or --folder out", option=item.name)
+        message = "it applies to test images only: leave it or --folder out"
+        given = {item.name for item in fields(self) if self.folder and getattr(self, item.name) != item.default}
+        _refuse(*((name in given, name, message) for name in ("corruptions", "severities", "images")))
 
 
-@command("quantize")
-class QuantizeConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOptions, MachineOptions):
+@command()
+class QuantizeConfig(TrainConfig, table.QuantizeOptions):
     """Options of `quantize`: the number formats, and the network that is trained if no run is named."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
     @property
     def training(self) -> TrainConfig:
         """The options of `train` that make the network."""
-        return _training(self)
+        return _shared(self, TrainConfig)
 
 
-@command("export")
-class ExportConfig(DataOptions, ReadingOptions, MachineOptions, ExportOptions):
+@command()
+class ExportConfig(
+    table.DatasetOptions, table.ModelOptions, table.FolderOptions, table.ExperimentOptions, table.ExportOptions
+):
     """Options of `export`: the output, and the location of the run's data."""
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.shrink and self.output is None:
-            raise StudyError("the smaller network is written to a file: name it (--output)", option="shrink")
+        message = "the smaller network is written to a file: name it (--output)"
+        _refuse((self.shrink and self.output is None, "shrink", message))
 
     @property
     def training(self) -> TrainConfig:
         """The options of `train` that give the location of the run's data."""
-        return _training(self)
+        return _shared(self, TrainConfig)
 
 
-def _training(config: Any) -> TrainConfig:
-    """Return options of `train`, with the values of another command's config; options that it lacks have defaults."""
-    names = {item.name for item in fields(TrainConfig)} & {item.name for item in fields(config)}
-    return TrainConfig(**{name: getattr(config, name) for name in names})
+def of_command(name: str) -> dict[str, Option]:
+    """Return the records of a command's options by name."""
+    return records(globals()[f"{name.capitalize()}Config"])
 
 
 def checked(name: str, value: Any, config: type[TrainConfig] = PruneConfig) -> Any:
@@ -619,4 +595,4 @@ def checked(name: str, value: Any, config: type[TrainConfig] = PruneConfig) -> A
     StudyError
         If the value is invalid for the option.
     """
-    return checked_value(next(item for item in fields(config) if item.name == name), value)
+    return records(config)[name].checked(value)

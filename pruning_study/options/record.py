@@ -1,16 +1,22 @@
-"""The record of an option, and how sections of records are declared."""
+"""The record of an option, and how groups of records and the options of a command are declared."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import ast
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
+from types import UnionType
 from typing import Any, Self, TypeVar, dataclass_transform, get_args, get_origin
 
 from analysis.common.errors import StudyError
 from analysis.runs import schema
 from analysis.runs.schema import text
-from pruning_study.options.values import Check, Choice
+from pruning_study.options.values import Check, Choice, boolean, nonempty_text, path
 
 AUTO = "auto"
+_CHECKS: dict[Any, Check] = {bool: boolean, Path: path, str: nonempty_text}
 _TYPES = {bool: "TRUE|FALSE", int: "INT", float: "FLOAT", Path: "PATH"}
 _LONGEST_CHOICE = 40  # maximum number of characters of names that fit into the help
 T = TypeVar("T")
@@ -45,51 +51,30 @@ class Option:
     ----------
     default : str
         As the user would type it. `auto` stands for None: a value derived from other options or the data.
-    check : callable
-        Converts typed text to the value, or raises a ValueError that names the accepted values.
-    help : str
-        The text that `--help` shows.
-    commands : tuple of str
-        The commands that have the option.
+    check : callable, optional
+        Converts typed text to the value, or raises a ValueError that names the accepted values. By default it follows
+        from the type.
     typed : callable, optional
         Check of the typed text if a command accepts several values, each of which must pass `check`.
     in_study : bool
         Whether a study's file may give the option.
     needs : tuple of Prerequisite
         Conditions under which the option has an effect. A warning names the first that is not met.
-    auto_follows : str
-        The option whose value `auto` stands for, if there is one.
-    search_range : (float, float), optional
-        Smallest and largest value that `tune` tries, if the option is the strength of a mitigation.
-    in_command : mapping, optional
-        Fields of the record that differ in a command, by the command's name.
     heading : str
-        The option's heading in `--help`; by default the heading of the record's section.
-    name, type
-        Name and type of the option, which `section` fills in.
+        The option's heading in `--help`; by default the heading of the record's group.
+    name, type, help
+        Name and type of the option, and the text below it, which `section` fills in.
     """
 
     default: str
     check: Check
-    help: str
-    commands: tuple[str, ...]
-    typed: Check | None = None
+    typed: Check
     in_study: bool = True
     needs: tuple[Prerequisite, ...] = ()
-    auto_follows: str = ""
-    search_range: tuple[float, float] | None = None
-    in_command: Mapping[str, Mapping[str, Any]] | None = None
     heading: str = ""
     name: str = ""
     type: Any = None
-
-    def __get__(self, config: object, owner: type) -> Any:
-        """Raise an AttributeError, because the command does not have this option."""
-        raise AttributeError(f"{owner.__name__} has no option {self.name}")
-
-    def of(self, command: str) -> Self:
-        """Return the record as it applies to a command."""
-        return replace(self, **(self.in_command or {}).get(command, {}))
+    help: str = ""
 
     def main_if_off(self, config: Any) -> str:
         """Return the option of which this one is a detail, if that is off (none or 0), else an empty string."""
@@ -109,60 +94,108 @@ class Option:
     @property
     def takes_several(self) -> bool:
         """Whether the option accepts any number of values, separated by commas."""
-        return self.typed is not None or any(Ellipsis in get_args(kind) for kind in (self.type, *get_args(self.type)))
+        return self.typed is not self.check or _parts(self.type)[1]
 
     @property
     def value(self) -> Any:
         """The default as a value."""
         return None if self.is_auto else self.check(self.default)
 
+    @property
+    def default_text(self) -> str:
+        """The default as it is typed on the command line."""
+        return AUTO if self.value is None else text(self.value)
 
-def option(default: str, check: Check, help: str, commands: tuple[str, ...], **more: Any) -> Any:
-    """Declare an option in a section of the table, with the parameters of `Option`."""
-    return Option(default, check, help, commands, **more)
+    @property
+    def metavar(self) -> str:
+        """Name of the value in the help: its type, or the names that the option accepts."""
+        if isinstance(self.check, Choice) and len(" ".join(self.check.names)) <= _LONGEST_CHOICE:
+            return f"[{'|'.join(self.check.names)}]"
+        return _TYPES.get(_parts(self.type)[0], "TEXT") + (",..." if self.takes_several else "")
+
+    def checked(self, value: Any) -> Any:
+        """Check a value, and convert it from text if necessary.
+
+        Raises
+        ------
+        StudyError
+            If the option does not accept the value.
+        """
+        if value is None or (value == AUTO and self.is_auto):
+            return self.value
+        try:
+            return self.check(text(value))
+        except ValueError as error:
+            raise StudyError(str(error), option=self.name) from None
+
+
+def _parts(type_: Any) -> tuple[Any, bool]:
+    """Return the type of an option's single values, and whether it takes any number of them."""
+    kind = get_args(type_)[0] if isinstance(type_, UnionType) else type_
+    return (get_args(kind)[0], True) if get_origin(kind) is tuple else (kind, False)
+
+
+def option(default: str = AUTO, check: Check | None = None, typed: Check | None = None, **more: Any) -> Any:
+    """Declare an option in a group, with the parameters of `Option`; its help is the text below it."""
+    return Option(default, check, typed, **more)  # type: ignore[arg-type]  # `section` fills in what is missing
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(option,))
 def section(heading: str) -> Callable[[type[T]], type[T]]:
-    """Make a decorator for a class of option records that `--help` shows under a heading."""
+    """Make a decorator for a group of options, which a command has if it inherits it, under a heading of `--help`."""
 
     def decorate(cls: type[T]) -> type[T]:
+        module = sys.modules[cls.__module__]
         for name, type_ in cls.__annotations__.items():
             record = vars(cls)[name]
-            record = replace(record, name=name, heading=record.heading or heading, type=type_)
-            setattr(cls, name, record)
-        return cls
+            check = record.check or _CHECKS[_parts(type_)[0]]
+            help_ = _helps(module)[cls.__name__, name].format_map(_Names(vars(module)))
+            filled = {"name": name, "type": type_, "help": help_, "heading": record.heading or heading}
+            _declare(cls, replace(record, check=check, typed=record.typed or check, **filled))
+        return dataclass(frozen=True)(cls)
 
     return decorate
 
 
-def metavar(item: Any) -> str:
-    """Return the name of a field's value in the help: its type, or the names that it accepts."""
-    check, kinds = item.metadata["check"], (item.type, *get_args(item.type))
-    if isinstance(check, Choice) and len(" ".join(check.names)) <= _LONGEST_CHOICE:
-        return f"[{'|'.join(check.names)}]"
-    of_tuple = next((get_args(kind) for kind in kinds if get_origin(kind) is tuple), ())
-    names = [name for kind, name in _TYPES.items() if kind in (*kinds, *of_tuple)]
-    name = names[0] if names else "TEXT"
-    return f"{name},..." if of_tuple or item.metadata["typed"] is not check else name
+@dataclass_transform(frozen_default=True, field_specifiers=(option,))
+def command(**defaults: str) -> Callable[[type[T]], type[T]]:
+    """Make a decorator for the options of a command, which has other defaults of some options of its groups."""
+
+    def decorate(cls: type[T]) -> type[T]:
+        for name, default in defaults.items():
+            groups = (vars(base).get("__dataclass_fields__", {}) for base in cls.__mro__[1:])
+            record = next(group[name] for group in groups if name in group).metadata["option"]
+            _declare(cls, replace(record, default=default))
+        return dataclass(frozen=True)(cls)
+
+    return decorate
 
 
-def default_text(item: Any) -> str:
-    """Return a field's default as it is typed on the command line."""
-    return AUTO if item.default is None else text(item.default)
+def _declare(cls: type, record: Option) -> None:
+    cls.__annotations__ = {**vars(cls).get("__annotations__", {}), record.name: record.type}
+    setattr(cls, record.name, field(default=record.value, metadata={"option": record}))
 
 
-def checked_value(item: Any, value: Any) -> Any:
-    """Check a value for a dataclass field and convert it from text if necessary.
+@cache
+def _helps(module: Any) -> dict[tuple[str, str], str]:
+    """Return the text below each option in the file of a module, by class and option."""
+    classes = [node for node in ast.parse(inspect.getsource(module)).body if isinstance(node, ast.ClassDef)]
+    return {
+        (cls.name, item.target.id): " ".join(below.value.value.split())
+        for cls in classes
+        for item, below in zip(cls.body, cls.body[1:], strict=False)
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str)
+    }
 
-    Raises
-    ------
-    StudyError
-        If the option does not accept the value.
-    """
-    if value is None or (value == AUTO and item.metadata["auto"]):
-        return None if item.metadata["auto"] else item.default
-    try:
-        return item.metadata["check"](text(value))
-    except ValueError as error:
-        raise StudyError(str(error), option=item.name) from None
+
+class _Names(dict[str, Any]):
+    """The names that a module's constants list, joined by commas."""
+
+    def __getitem__(self, name: str) -> str:
+        return ", ".join(super().__getitem__(name))
+
+
+def records(config: Any) -> dict[str, Option]:
+    """Return the records of the options of a command, given its class or an object of it, by name."""
+    return {item.name: item.metadata["option"] for item in fields(config)}

@@ -178,26 +178,6 @@ def duration(value: str) -> float:
         raise ValueError(f"{shortened(value)} is not a time above 0: write 90s, 30m or 2h") from None
 
 
-def registered_name(value: str) -> str:
-    """Check a name in MLflow's model registry, with or without an alias after `@`."""
-    name, at, alias = utf8_text(value.strip()).partition("@")
-    if not name or re.search("[/:.%\"']", name):
-        raise ValueError(f"{shortened(value)}: MLflow allows no / : . % and no quotes in the name of a model")
-    if at and (not re.fullmatch(r"[\w-]+", alias) or re.fullmatch(r"v\d+|latest", alias, re.IGNORECASE)):
-        raise ValueError(
-            f"{shortened(value)}: an alias may have letters, numbers, _ and -, but cannot be latest or a version such "
-            "as v1"
-        )
-    return value.strip()
-
-
-def gpu_share(value: str) -> float:
-    number = within(0, math.inf, low_too=True)(value)
-    if number > 1 and number % 1:
-        raise ValueError(f"{_start(value)} must be below 1, or a whole number")
-    return number
-
-
 def steps_or_share(value: str) -> int | float:
     """Parse a whole number of training steps, or a share of the training, which is written with a decimal point."""
     if value.strip().isdecimal():
@@ -217,13 +197,6 @@ def theta_and_gamma(value: str) -> str:
         raise ValueError(f"{shortened(value)}: write none, or two numbers such as 0.5,1")
     least = within(0, 1, low_too=True, high_too=True)(theta.strip())
     return text((least, within(0, math.inf, low_too=True)(gamma.strip())))
-
-
-def positive_range(value: str) -> tuple[float, float]:
-    ends = tuple(within(0, math.inf)(item.strip()) for item in value.split(","))
-    if len(ends) != 2 or ends[0] >= ends[1]:
-        raise ValueError(f"{shortened(value)}: write two numbers, the smaller one first, such as 1e-8,1e2")
-    return ends[0], ends[1]
 
 
 def _start(value: str) -> str:

@@ -6,14 +6,12 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from analysis.common import imports
 from analysis.common.errors import StudyError, did_you_mean
-from analysis.common.imports import imported
-from analysis.runs import registry
-from pruning_study.pruning import budget, masks
+from pruning_study.pruning import budget, channels, fairgrape, masks, scores, structured
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,6 +51,10 @@ class Pruner:
         Whether scores are ranks within a layer, which cannot be compared across layers.
     prunes : bool
         False for a control that keeps every weight: its ratio is 1, and it has no schedule.
+    stands_for : str
+        Long form of a short name.
+    other_names : tuple of str
+        Names of the pruner in other software.
     digest : str, optional
         Digest of the source, if the score function is the user's own.
 
@@ -73,6 +75,8 @@ class Pruner:
     choose: masks.Choose = masks.exact_k
     ordinal: bool = False
     prunes: bool = True
+    stands_for: str = ""
+    other_names: tuple[str, ...] = ()
     digest: str | None = None
 
     def masks(
@@ -130,21 +134,30 @@ class Pruner:
         return self.unit == "filter"
 
 
-PRUNERS = {
-    name: Pruner(
-        name,
-        imported(f"pruning_study.pruning.{record.score}"),
-        scope=record.scope,
-        unit=record.unit,
-        choose=imported(f"pruning_study.pruning.{record.choose}"),
-        ordinal=record.ordinal,
-        prunes=record.prunes,
-    )
-    for name, record in registry.PRUNERS.items()
-}
-
-# Names of pruners in other software
-_OTHER_NAMES = {other: name for name, record in registry.PRUNERS.items() for other in record.other_names}
+_of_layer = partial(Pruner, scope="layer")
+_of_channels = partial(_of_layer, unit="channel", choose=structured.largest_channels)
+_ALL = (
+    Pruner("mp", scores.magnitude, stands_for="magnitude pruning", other_names=("magnitude", "l1")),
+    Pruner("gp", scores.gradient, stands_for="gradient pruning", other_names=("gradient", "taylor")),
+    Pruner("up", scores.undecayed, stands_for="undecayed pruning", other_names=("undecayed",)),
+    Pruner("rp", scores.random, stands_for="random pruning", other_names=("random",)),
+    Pruner("up-signed", scores.undecayed_signed, choose=masks.signed_quantile),
+    Pruner("up-sum", scores.undecayed_sum),
+    _of_layer("l1-unstructured", scores.magnitude),
+    _of_layer("random-unstructured", scores.random),
+    Pruner("global-unstructured", scores.magnitude),
+    _of_channels("l1-structured", structured.l1_norm),
+    _of_channels("l2-structured", structured.l2_norm),
+    _of_channels("linf-structured", structured.linf_norm),
+    _of_channels("random-structured", structured.random_channel),
+    _of_layer("fairgrape", fairgrape.keeping_shares, ordinal=True),
+    _of_layer("chip", channels.independence, unit="filter"),
+    _of_layer("l1-filter", structured.filter_l1_norm, unit="filter"),
+    Pruner("none", scores.unpruned, prunes=False),
+)
+# Each pruner by its name; `schema.BY_LAYER` and `schema.MITIGATING_PRUNERS` repeat what the analysis must know of them.
+PRUNERS = {each.name: each for each in _ALL}
+_OTHER_NAMES = {other: each for each in _ALL for other in each.other_names}
 
 
 def pruner(name: str) -> Pruner:
@@ -175,9 +188,9 @@ def checked_name(name: str) -> str:
     """Return a valid pruner name, or raise a ValueError; nothing is imported."""
     if ":" in name or name in PRUNERS:
         return name
-    named = _OTHER_NAMES.get(name.lower(), "")
+    named = _OTHER_NAMES.get(name.lower())
     otherwise = f"it takes {', '.join(PRUNERS)}, or package.module:name"
-    meant = f"did you mean {named} ({registry.PRUNERS[named].stands_for or named})?" if named else ""
+    meant = f"did you mean {named.name} ({named.stands_for})?" if named else ""
     raise ValueError(f"{name!r} is not a pruner: {meant or did_you_mean(name, PRUNERS, otherwise)}")
 
 

@@ -354,7 +354,7 @@ def _validated(options: PruneConfig, context: JobContext, parent: Parent, model:
         parent.dense.model,
         context.validation,
         context.engine,
-        options.offset_shrinkage,
+        schema.FIXED["offset_shrinkage"],
     )
     return from_logits(torch.from_numpy(logits), torch.from_numpy(np.array(labels)))[0]
 

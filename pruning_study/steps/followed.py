@@ -14,8 +14,7 @@ from pruning_study import models
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import checkpoints
-from pruning_study.options.commands import of_command
-from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
+from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig, of_command
 from pruning_study.steps.context import Context
 from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import TrainPlan, plan_training
@@ -171,6 +170,6 @@ def check_finished(run: Run, kinds: Collection[str], option: str | None = None) 
 def _followed(item: Field[Any], param: str, where: str, option: str | None) -> Any:
     """Return an option's value from a dense run's param."""
     try:
-        return item.metadata["check"](param)
+        return item.metadata["option"].check(param)
     except ValueError as error:
         raise StudyError(f"{where}: its param {item.name}: {error}", option=option) from None

@@ -1,8 +1,7 @@
 """Log the network of a finished run as an MLflow model in ONNX format, which loads without pickle and without torch."""
 
 import json
-import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,6 @@ from mlflow.types import Schema, TensorSpec
 from analysis.common.errors import StudyError
 from analysis.runs import schema
 from pruning_study.models import checkpoints, onnx_export
-from pruning_study.options.config import TrainConfig
 from pruning_study.steps.context import Context
 from pruning_study.tracking import logged_models
 from pruning_study.tracking.store import Store
@@ -22,59 +20,9 @@ from pruning_study.tracking.store import Store
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-log = logging.getLogger(__name__)
-
-OPTION = "log_model"
 EXAMPLES = 4  # test images that are stored with the model as its input example
 COMPARED = 32  # test images for which ONNX Runtime and torch are compared
 LINKED = (schema.TEST_ACCURACY, schema.TEST_LOSS, schema.ALPHA, schema.RAW_SLOPE, schema.REALIZED_RATIO)
-
-
-def check_installed(options: TrainConfig) -> None:
-    """Check that the packages that `--log-model` needs are installed, if the option is given.
-
-    Raises
-    ------
-    StudyError
-        If a package is missing. The error tells how to install it.
-    """
-    if options.log_model:
-        onnx_export.check_installed(option=OPTION)
-
-
-def log_models(store: Store, options: TrainConfig, context: Context, run_ids: Iterable[str]) -> None:
-    """Log the networks of finished runs if `--log-model` is given, except those that are logged already.
-
-    If a network cannot be written as ONNX, a warning says why, and its run stays complete.
-
-    Parameters
-    ----------
-    store : Store
-    options : TrainConfig
-    context : Context
-        Context with the data set of the runs.
-    run_ids : iterable of str
-
-    Raises
-    ------
-    StudyError
-        If the store rejects a model.
-    """
-    for run_id in run_ids if options.log_model else ():
-        _log_model(store, options.model, context, run_id)
-
-
-def _log_model(store: Store, name: str, context: Context, run_id: str) -> None:
-    run = store.get(run_id)
-    with store.making(run.data.tags[schema.CONFIG_HASH]):
-        if logged_models.find(store, run):
-            return
-        try:
-            model = onnx_model(store, name, context, run)
-        except StudyError as error:
-            log.warning("run %s is complete, and its network is not logged as a model: %s", run_id, error)
-            return
-        _log(store, context, run, model)
 
 
 def logged(store: Store, context: Context, run: Run, model: "ModelProto") -> LoggedModel:
@@ -154,12 +102,6 @@ def _log(store: Store, context: Context, run: Run, model: "ModelProto") -> Logge
         metrics=[*LINKED, schema.RECALL + schema.metric_names(classes)[weakest]],
         dataset=context.mlflow_dataset,
     )
-
-
-def how_to_load(store: Store, options: TrainConfig, run_id: str) -> list[str]:
-    """Tell, in a line to print, how to load a run's model through MLflow; no line without a model or `--log-model`."""
-    model = logged_models.find(store, store.get(run_id)) if options.log_model else None
-    return [loading_line(model)] if model else []
 
 
 def loading_line(model: LoggedModel) -> str:

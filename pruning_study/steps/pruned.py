@@ -194,7 +194,7 @@ def trial(plan: PrunePlan, context: Context, parent: LoadedRun) -> Predictions:
     if options.class_offsets == "none":
         return predict(model, context.validation, context.engine)[0]
     logits = class_offsets.held_out_logits(
-        model, parent.model, context.validation, context.engine, options.offset_shrinkage
+        model, parent.model, context.validation, context.engine, schema.FIXED["offset_shrinkage"]
     )
     return from_logits(logits, context.validation.labels.cpu())[0]
 
@@ -250,7 +250,7 @@ def _callbacks(plan: PrunePlan, context: Context, parent: LoadedRun) -> list[Cal
     callbacks: list[Callback] = []
     if plan.options.is_gradual:
         choose, parent_masks = partial(selection.select, plan, context), weights_left(plan, parent)
-        callbacks.append(MaskChanges(Ramp(plan.kept_numbers, choose, plan.options.regrows, parent_masks)))
+        callbacks.append(MaskChanges(Ramp(plan.kept_numbers, choose, plan.options.starts_anew, parent_masks)))
     if distillation := _distillation(plan.options, parent.model):
         callbacks.append(Teacher(distillation))
     if rule := _weighting(plan, context, parent):
@@ -266,7 +266,7 @@ def _distillation(options: PruneConfig, teacher: nn.Module) -> Distillation | No
     if options.performance_weighted != "none":
         theta, gamma = map(float, options.performance_weighted.split(","))
         return performance_weighted.distillation(teacher, theta, gamma)
-    return Distillation(teacher, options.distill, options.temperature) if options.distill else None
+    return Distillation(teacher, options.distill, schema.FIXED["temperature"]) if options.distill else None
 
 
 def _weighting(plan: PrunePlan, context: Context, parent: LoadedRun) -> Weighting | None:
@@ -300,7 +300,7 @@ def _fold_offsets(options: PruneConfig, context: Context, parent: LoadedRun, mod
         context.validation,
         context.engine,
         context.data.classes,
-        options.offset_shrinkage,
+        schema.FIXED["offset_shrinkage"],
     )
 
 
@@ -332,7 +332,7 @@ def fine_tuning_indices(plan: PrunePlan, context: Context, recall: np.ndarray, *
     if options.data_quotas == "none":
         return context.train_indices
     indices = data_quotas.chosen(
-        *(data.train_labels, context.train_indices, recall, options.data_density),
+        *(data.train_labels, context.train_indices, recall, schema.FIXED["data_density"]),
         seed=options.seed,
         classes=data.classes,
         remedy=_other_validation_images(data, is_given=is_given),
@@ -363,7 +363,7 @@ def _prune_while_training(
     if not plan.pruning_times:
         return copy.deepcopy(parent.model), Fit(0, math.nan, pruning_masks(plan, context, parent))
     model = copy.deepcopy(context.model).to(context.device)
-    regrows, theta = plan.options.regrows, {name: model.get_parameter(name).detach() for name in plan.prunable}
+    regrows, theta = plan.options.starts_anew, {name: model.get_parameter(name).detach() for name in plan.prunable}
     ramp: Ramp | Exchange
     if plan.options.is_sparse_from_start:
         masks, ramp = selection.sparse_from_start(plan, context, theta)

@@ -9,14 +9,13 @@ from analysis.runs import schema
 from analysis.runs.names import ADAM
 from analysis.runs.schema import text
 from pruning_study.data.examples import number_of_batches
-from pruning_study.options.commands import of_command
-from pruning_study.options.config import PruneConfig, TrainConfig, TrainingChoices
+from pruning_study.options.config import PruneConfig, TrainConfig, TrainingChoices, of_command
 from pruning_study.options.record import Option
 from pruning_study.pruning import schedules
-from pruning_study.training.optimizer import REGULARIZERS
 from pruning_study.training.quantization import Quantization
 from pruning_study.training.recipe_values import ADAM_LEARNING_RATE, ADAM_MOMENTUM, recipe_of
 from pruning_study.training.recipes import RECIPES, Hyperparameters, scaled
+from pruning_study.training.regularizers import REGULARIZERS
 
 # Defaults of --begin and --end, as shares of the training, and of --frequency, in steps. The papers print no values.
 _BEGIN, _END, _FREQUENCY = 0.2, 0.75, 100
@@ -319,11 +318,12 @@ def pruning_params(
         **_of_fine_tuning(options, hyperparameters),
         schema.SCHEDULE: options.logged_schedule,
         **({} if has_ramp else dict.fromkeys((schema.RAMP, "ramp_steps"))),
-        "regrow": options.regrows if options.is_gradual and not options.is_sparse_from_start else None,
+        "regrow": options.starts_anew if options.is_gradual and not options.is_sparse_from_start else None,
         **dict.fromkeys(("begin", "end", "frequency")),
         **(times or {}),
         "data_quotas": None if options.data_quotas == "none" else options.data_quotas,
         "constraint_step": options.dual_step,
+        **schema.FIXED,
         schema.QUANTIZATION: options.quantization if options.quantizes else None,
     }
     return _logged(options, _PRUNING, resolved)
@@ -341,7 +341,8 @@ def _logged(options: TrainConfig, records: Sequence[Option], resolved: Mapping[s
         Values of options that are not logged as given, and further params; None for a param that is not logged.
     """
     values = {record.name: getattr(options, record.name) for record in records if record.param} | dict(resolved)
-    details_of_off = {record.name for record in records if record.main_if_off(options)}
+    mains = {name: schema.role(name).detail_of for name in values}
+    details_of_off = {name for name, main in mains.items() if main and getattr(options, main, None) in ("none", 0)}
     return {name: text(value) for name, value in values.items() if value is not None and name not in details_of_off}
 
 

@@ -18,8 +18,7 @@ from analysis.common.printable import LONGEST_NAME, fault_of_name, shortened
 from analysis.runs import schema
 from analysis.runs.primaries import Primary
 from pruning_study import models
-from pruning_study.options.commands import of_command
-from pruning_study.options.config import IterateConfig, PruneConfig, checked
+from pruning_study.options.config import IterateConfig, PruneConfig, checked, of_command
 from pruning_study.options.table import OPTIONS, PRUNES
 from pruning_study.options.values import LARGEST, finite_number, utf8_text
 from pruning_study.pruning import pruners
@@ -28,7 +27,8 @@ from pruning_study.study.planned import planned_primaries
 PRUNE, ITERATE = of_command("prune"), of_command("iterate")
 # Options that a study's file may give; seeds come last and vary fastest
 GRID_OPTIONS = sorted(
-    (name for name, record in (PRUNE | ITERATE).items() if record.in_study), key=lambda name: name == schema.SEED
+    dict.fromkeys(record.name for record in OPTIONS if record.in_study and record.name in PRUNE | ITERATE),
+    key=lambda name: name == schema.SEED,
 )
 # A grid with any of these options is a grid of `iterate`.
 ITERATING = tuple(name for name in GRID_OPTIONS if name not in PRUNE)

@@ -87,7 +87,7 @@ def source(config: TrainConfig) -> Source:
 
 def read(file: Path, config: StudyConfig) -> Grid:
     """Read a study's file, and apply the command's options to all its cells."""
-    names = ("device", "engine", "data_dir", "max_data_gib")
+    names = ("device", "engine", "data_dir")
     options = {name: getattr(config, name) for name in names}
     return grid.read(file, options | ({"protocol": config.protocol} if config.protocol else {}))
 

@@ -17,8 +17,7 @@ from pruning_study import models
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import checkpoints
-from pruning_study.options.commands import of_command
-from pruning_study.options.config import IterateConfig, PruneConfig, VerifyConfig
+from pruning_study.options.config import IterateConfig, PruneConfig, VerifyConfig, of_command
 from pruning_study.pruning.pruners import PRUNERS
 from pruning_study.steps.context import Context
 from pruning_study.steps.iterated import LevelPlan
@@ -181,8 +180,8 @@ def steps_of(runs: Sequence[PublishedRun], config: VerifyConfig) -> PublishedSte
         if data[key].digest != run.params.get(schema.DATASET_DIGEST):
             raise StudyError(f"{data[key].source} does not hold the images of run {run.run_id}", option="data_dir")
         # Steps replace all params that depend on seed or ratio, so one plan serves all seeds and ratios.
-        is_level = isinstance(options, IterateConfig)
-        plan, context = planned(replace(options, seed=0) if is_level else replace(options, seed=0, ratio=(1.0,)))
+        own = {"ratio": (1.0,)} if isinstance(options, PruneConfig) else {}
+        plan, context = planned(replace(options, seed=0, **own))  # type: ignore[arg-type]
         _check_params(run, _params_of(run, options, plan))
         if context.engine.arithmetic != schema.NATIVE_ARITHMETIC:
             raise StudyError("the native engine cannot train on this machine, and PyTorch's results differ by machine")
@@ -260,7 +259,7 @@ def _config(run: PublishedRun, machine: VerifyConfig) -> Config:
     if schema.IMAGE_SHAPE in params:
         _, height, width = checkpoints.image_shape(params[schema.IMAGE_SHAPE], where)
         options |= {"image_size": height} if height == width else {}
-    options |= {"device": "cpu", "engine": "native", "data_dir": machine.data_dir, "max_data_gib": machine.max_data_gib}
+    options |= {"device": "cpu", "engine": "native", "data_dir": machine.data_dir}
     if is_level:
         return IterateConfig(**options, iterations=int(params[schema.ITERATION]) + 1)
     return PruneConfig(**options)

@@ -2,18 +2,14 @@
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Protocol, Self
 
 import click
-import numpy as np
 import pandas as pd
 
-from analysis.common import csv_text, imports
+from analysis.common import csv_text
 from analysis.common.errors import StudyError
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
@@ -25,52 +21,17 @@ from pruning_study.steps.found_runs import IN_ANOTHER_EXPERIMENT, earlier, found
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study import plan
 from pruning_study.study.pace import duration
-from pruning_study.study.plan import Step, StudyPlan
+from pruning_study.study.plan import StudyPlan
 from pruning_study.study.processes import Died, Processes, SharedMemory, worker_count
 from pruning_study.study.progress import Progress
 from pruning_study.study.queue import FAILED, FOUND, MADE, NOT_MADE, Queue, StepOutcome
-from pruning_study.study.worker import KEPT_MODELS, SharedArray, SharedDataset, Worker
+from pruning_study.study.worker import KEPT_MODELS, SharedDataset, Worker
 from pruning_study.tracking import connect, reach, views
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 
 MOST_ERRORS = 20
 SECONDS_BETWEEN_METRICS = 60
-
-
-class Pool(Protocol):
-    """Workers that make steps: processes on this machine, or on a cluster."""
-
-    def __enter__(self) -> Self:
-        """Start using the workers."""
-
-    def __exit__(self, *exception: object) -> None:
-        """Release the workers, and interrupt those that are busy."""
-
-    def idle(self) -> list[int]:
-        """Return the numbers of the idle workers."""
-
-    def give(self, number: int, task: Step) -> None:
-        """Have an idle worker make a step."""
-
-    def results(self) -> Iterator[tuple[int, Step, StepOutcome | Died]]:
-        """Wait for the workers, and yield a worker's number, the step and its outcome for each step that has ended."""
-
-
-@dataclass(frozen=True)
-class Executor:
-    """The two functions by which a study shares arrays and starts workers, on this machine or on a cluster.
-
-    Parameters
-    ----------
-    share : callable
-        Puts an array where all workers can read it.
-    pool : callable
-        Starts the workers, given the function that makes a step and a function that prints lines.
-    """
-
-    share: Callable[[np.ndarray], SharedArray]
-    pool: Callable[[Worker, Callable[[str], None]], Pool]
 
 
 def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> pd.DataFrame:
@@ -157,8 +118,6 @@ def make(store: Store, job: Writer, study_plan: StudyPlan, config: StudyConfig) 
                 store.end_dead()
             raise
     store.end_dead()
-    if config.executor == "ray":
-        store.end_lost({key: outcome.run_id for key, outcome in queue.outcomes.items()})
     click.echo(_finish(job, queue, time.monotonic() - start))
     return queue
 
@@ -177,11 +136,11 @@ def _check_one_arithmetic(store: Store, queue: Queue, config: StudyConfig) -> No
 
 def _deal_out(store: Store, job: Writer, queue: Queue, study_plan: StudyPlan, config: StudyConfig) -> None:
     """Give steps to workers until all steps have ended."""
-    executor = _executor(store, config, len(queue.steps_left()))
-    data = {key: SharedDataset(dataset, executor.share) for key, dataset in study_plan.data.items()}
+    data = {key: SharedDataset(dataset, SharedMemory) for key, dataset in study_plan.data.items()}
     worker = Worker(store.uri, store.experiment_id, study_plan.name, job.run_id, data)
     model_hashes: dict[int, list[str]] = {}  # worker -> hashes of the models that it has in memory
-    with Progress(queue) as progress, executor.pool(worker, progress.say) as pool:
+    workers = worker_count(config.workers, len(queue.steps_left()))
+    with Progress(queue) as progress, Processes(workers, worker, progress.say) as pool:
         flushed = time.monotonic()
         while not queue.is_done:
             for number in pool.idle():
@@ -207,19 +166,6 @@ def _deal_out(store: Store, job: Writer, queue: Queue, study_plan: StudyPlan, co
             if time.monotonic() - flushed > SECONDS_BETWEEN_METRICS:
                 flushed = time.monotonic()
                 job.epoch(len(queue.outcomes), _counts(queue))
-
-
-def _executor(store: Store, config: StudyConfig, tasks: int) -> Executor:
-    if config.executor == "processes":
-        return Executor(SharedMemory, partial(Processes, worker_count(config.workers, tasks)))
-    try:
-        from pruning_study.study import cluster
-    except ModuleNotFoundError as error:
-        missing = f"{error.name} is not installed: {imports.pip_line('cluster')}"
-        raise StudyError(missing, option="executor") from error
-    cluster.connect(store.uri, gpus=config.gpus_per_step)
-    # `say` is not needed, because Ray prints the lines of its processes itself.
-    return Executor(cluster.StoredArray, lambda worker, say: cluster.Cluster(worker, gpus=config.gpus_per_step))
 
 
 def _counts(queue: Queue) -> dict[str, float]:

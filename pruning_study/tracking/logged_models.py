@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 import mlflow.onnx
 import numpy as np
 from mlflow.entities import Dataset, LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Run
-from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 
 from pruning_study.tracking.reach import one_line_errors
@@ -86,50 +84,6 @@ def log(
         store.client.log_model_artifacts(logged.model_id, path)
         _link(store, run, logged, metrics, dataset)
         return store.client.finalize_logged_model(logged.model_id, READY)
-
-
-def register(store: Store, model: LoggedModel, name: str) -> str:
-    """Register a logged model, unless it is registered under this name already.
-
-    Parameters
-    ----------
-    store : Store
-    model : LoggedModel
-    name : str
-        Name of the registered model, or NAME@ALIAS to give this version an alias too.
-
-    Returns
-    -------
-    str
-        The version.
-
-    Raises
-    ------
-    StudyError
-        If the store does not accept the model or the alias.
-    """
-    name, _, alias = name.partition("@")
-    with one_line_errors(store.uri):
-        try:
-            store.client.create_registered_model(name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        versions = [each for each in store.client.search_model_versions(f"name = '{name}'") if _is_of(each, model)]
-        version = versions[0] if versions else _new_version(store, model, name)
-        if alias:
-            store.client.set_registered_model_alias(name, alias, version.version)
-    return str(version.version)
-
-
-def _is_of(version: ModelVersion, model: LoggedModel) -> bool:
-    return model.model_id in (version.model_id, (version.source or "").rpartition("/")[2])
-
-
-def _new_version(store: Store, model: LoggedModel, name: str) -> ModelVersion:
-    return store.client.create_model_version(
-        name, f"models:/{model.model_id}", run_id=model.source_run_id, model_id=model.model_id
-    )
 
 
 def _models(store: Store, run: Run) -> list[LoggedModel]:

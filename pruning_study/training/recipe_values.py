@@ -5,8 +5,8 @@ from contextlib import suppress
 from itertools import accumulate
 from typing import NamedTuple
 
-from analysis.runs.registry import MODELS
 from analysis.runs.schema import text
+from pruning_study.models import MODELS
 
 
 class RecipeValues(NamedTuple):

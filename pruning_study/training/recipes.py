@@ -9,8 +9,9 @@ from torch import Tensor
 from analysis.runs.names import SGD
 from analysis.statistics.arithmetic import cosine_of_half_turns
 from pruning_study.training import recipe_values as recipes
-from pruning_study.training.optimizer import REGULARIZERS, Optimizer, Regularizer
+from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.quantization import Quantization
+from pruning_study.training.regularizers import REGULARIZERS, Regularizer
 from pruning_study.training.resumption import TrainingState
 
 

@@ -157,7 +157,7 @@ def test_help_loads_no_numbers_and_audit_neither_server_nor_torch_and_recommend_
 def test_a_report_needs_no_torch(tmp_path):
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('torch')")
     frames = Path(__file__).parents[2] / "results" / "lenet5-up" / "frames.zip"
-    command = [sys.executable, "-m", "analysis", "report", "--no-log", "--frames", frames]
+    command = [sys.executable, "-m", "analysis", "report", "--frames", frames]
     # Python looks for modules in the current folder first.
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

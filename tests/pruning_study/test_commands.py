@@ -366,11 +366,11 @@ class TestPrune:
 
     @pytest.mark.usefixtures("shared")
     def test_a_gradual_run_is_like_any_other(self, prune):
-        prune("--schedule", "cubic", "--ramp-steps", 4, "--regrow", "--ratio", 20, "--fine-tune-epochs", 2)
+        prune("--schedule", "cubic", "--ramp-steps", 4, "--ratio", 20, "--fine-tune-epochs", 2)
         run = last_pruned()
         assert run.info.run_name == "20x s0 mp cubic lenet5 tiny"
         assert run.data.params.items() >= {
-            ("schedule", "cubic"), ("ramp", "0.5"), ("ramp_steps", "4"), ("regrow", "true"), ("distill", "0.0")
+            ("schedule", "cubic"), ("ramp", "0.5"), ("ramp_steps", "4"), ("regrow", "false"), ("distill", "0.0")
         }  # fmt: skip
         assert "temperature" not in run.data.params
         assert run.data.metrics["realized_ratio"] == pytest.approx(20, abs=0.01)
@@ -453,13 +453,13 @@ class TestPrune:
 
     @pytest.mark.slow
     def test_a_distilled_run_is_another_than_one_without(self, prune):
-        for option in ((), ("--distill", 0.5), ("--distill", 0.5, "--temperature", 4)):
+        for option in ((), ("--distill", 0.5)):
             prune(*option)
         params = [run.data.params for run in runs("pruned")]
-        assert [param["distill"] for param in params] == ["0.0", "0.5", "0.5"]
-        assert [param.get("temperature") for param in params] == [None, "2.0", "4.0"]
+        assert [param["distill"] for param in params] == ["0.0", "0.5"]
+        assert [param.get("temperature") for param in params] == [None, "2.0"]
         assert {param["schedule"] for param in params} == {"one-shot"}
-        assert len({run.data.metrics["test_loss"] for run in runs("pruned")}) == 3
+        assert len({run.data.metrics["test_loss"] for run in runs("pruned")}) == 2
 
     @pytest.mark.slow
     def test_none_is_distilled_and_has_no_schedule(self, prune):
@@ -649,17 +649,8 @@ class TestFound:
     def test_options_that_change_nothing_are_found(self, prune):
         prune("--pruner", "mp")
         prune("--pruner", "mp", "--gradient-objective", "data", "--epsilon", 3)
-        prune("--ramp", 0.3, "--ramp-steps", 2, "--regrow", "true", "--temperature", 5)
+        prune("--ramp", 0.3, "--ramp-steps", 2)
         assert len(runs("pruned")) == 1
-
-    @pytest.mark.usefixtures("shared")
-    def test_no_regrow_is_regrow_false(self, prune):
-        gradual = ("--schedule", "cubic", "--fine-tune-epochs", 2)
-        prune(*gradual, "--regrow", "false")
-        run = last_pruned()
-        assert run.data.params["regrow"] == "false"
-        prune(*gradual, "--no-regrow")
-        assert last_pruned().info.run_id == run.info.run_id
 
     @pytest.mark.slow
     def test_force_makes_it_anew(self, prune):
@@ -967,7 +958,7 @@ class TestBadInput:
             (("--distill", "0.5", "--fine-tune-epochs", "0"), 2, "no fine-tuning, which distillation needs"),
             (("--distill", "1.1"), 2, "1.1 must be at least 0 and at most 1"),
             (("--distill", "-0.1"), 2, "-0.1 must be at least 0 and at most 1"),
-            (("--distill", "1", "--temperature", "0"), 2, "0 must be above 0"),
+            (("--distill", "2"), 2, "2 must be at least 0"),
         ],
     )
     def test_is_one_line_before_any_run_is_made(self, prune, arguments, code, message):

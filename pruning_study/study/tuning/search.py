@@ -1,9 +1,9 @@
-"""Searches with Optuna, shared by processes, for epsilon, schedule, mitigation strength and learning rate decay."""
+"""Searches with Optuna, shared by processes, for epsilon and the ratio."""
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.runs import schema
 from analysis.runs.schema import text
-from pruning_study.options.config import ANCHORS, CUBIC, ONE_SHOT
-from pruning_study.options.table import OPTIONS
+from pruning_study.options.config import ANCHORS
 from pruning_study.study.shared_search import REFUSED, SearchSpace, SharedSearch
 from pruning_study.study.tuning import objectives
 from pruning_study.study.tuning.objectives import PairedRecalls
@@ -26,16 +25,8 @@ LAMBDA, MP, GP = ANCHORS
 # With this epsilon, undecayed pruning ranks weights as magnitude pruning does. Weights near the pruning threshold are
 # about .01, and their gradients about .1: the gradients' part of their scores is lost in single precision.
 AS_MAGNITUDE = 1e8
-# Ramps and shares of distillation are multiples of this step, so that 0 is tried too: one-shot pruning or no
-# distillation.
-STEP = 0.05
-# Range of each mitigation's strength, by the option that sets it
-STRENGTHS = {
-    record.name: FloatDistribution(low, high, log=True) if low else FloatDistribution(low, high, step=STEP)
-    for record in OPTIONS
-    for low, high in ([record.search_range] if record.search_range else [])
-}
-STRENGTH = "strength"
+# The range of epsilon that a search tries, on a logarithmic scale
+EPSILONS = FloatDistribution(1e-8, 1e2, log=True)
 # Objectives that Optuna optimises, by the objective of the search
 OPTUNA_OBJECTIVES = {
     "accuracy": {"accuracy": StudyDirection.MAXIMIZE},
@@ -46,53 +37,16 @@ OPTUNA_OBJECTIVES = {
 MEASURED, STOPPED = "measured", "stopped"
 
 
-@dataclass(frozen=True)
-class Point:
-    """The options that a trial tries.
-
-    Parameters
-    ----------
-    epsilon, ratio : float
-    ramp : float
-        Share of the fine-tuning epochs over which the schedule `cubic` prunes; 0 is one shot.
-    distill : float
-        Share of distillation in the loss.
-    strength : float
-        Strength of the mitigation, if that is searched.
-    fine_tune_decay : {"", "none", "cosine", "linear"}
-        Decay of the learning rate of fine-tuning; empty if that is not searched.
-    """
+class Point(NamedTuple):
+    """The options that a trial tries."""
 
     epsilon: float
     ratio: float
-    ramp: float = 0.0
-    distill: float = 0.0
-    strength: float = 0.0
-    fine_tune_decay: str = ""
-
-    @property
-    def values(self) -> dict[str, float | str]:
-        """The fields by name, without the decay if it is not searched."""
-        return {name: value for name, value in asdict(self).items() if value != ""}
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The options of `prune`, except the ratio and the strength, whose option depends on the mitigation."""
-        schedule = {schema.SCHEDULE: CUBIC, schema.RAMP: self.ramp} if self.ramp else {schema.SCHEDULE: ONE_SHOT}
-        decay = {schema.FINE_TUNE_DECAY: self.fine_tune_decay} if self.fine_tune_decay else {}
-        return {schema.EPSILON: self.epsilon, **schedule, schema.DISTILL: self.distill, **decay}
 
     @property
     def params(self) -> dict[str, str]:
-        """The options and the ratio as canonical text."""
-        return {name: text(value) for name, value in {**self.options, schema.RATIO: self.ratio}.items()}
-
-    def __str__(self) -> str:
-        ramp = f" ramp {self.ramp:g}" if self.ramp else ""
-        distill = f" distill {self.distill:g}" if self.distill else ""
-        strength = f" strength {self.strength:.3g}" if self.strength else ""
-        decay = f" decay {self.fine_tune_decay}" if self.fine_tune_decay else ""
-        return f"epsilon {self.epsilon:.3g}{ramp}{distill}{strength}{decay}"
+        """The options as canonical text."""
+        return {name: text(value) for name, value in self._asdict().items()}
 
 
 @dataclass(frozen=True)
@@ -104,73 +58,26 @@ class Space(SearchSpace):
     objective : {"accuracy", "alpha", "both"}
     ratios : tuple of float
         If there are several, the search also chooses one.
-    epsilon_range : (low, high)
     usual_epsilon : float
         Epsilon of the anchor `lambda`.
     settings : mapping of str
         All other params that a trial's result depends on, as canonical text.
-    longest_ramp : float, optional
-        If given, the search also chooses a ramp from 0 to this value, and a share of distillation.
-    ramp : float
-        Ramp of all trials, or of the gradual anchors if the search chooses ramps.
-    distill : float
-        Share of distillation of all trials, or of the anchors if the search chooses it.
-    strength_of : str
-        The option of `prune` that sets the strength of the mitigation, if the search chooses its value; else empty.
-    strength : float
-        Value of that option for the anchors.
-    decays : tuple of str
-        If given, the search also chooses one of these decays of the learning rate of fine-tuning.
-    decay : str
-        Decay of the anchors, if the search chooses one.
     """
 
     objective: str
     ratios: tuple[float, ...]
-    epsilon_range: tuple[float, float]
     usual_epsilon: float
     settings: Mapping[str, str] = field(default_factory=dict)
-    longest_ramp: float | None = None
-    ramp: float = 0.0
-    distill: float = 0.0
-    strength_of: str = ""
-    strength: float = 0.0
-    decays: tuple[str, ...] = ()
-    decay: str = ""
-
-    def options(self, point: Point) -> dict[str, Any]:
-        """Return the options of `prune` that a point sets, except the ratio."""
-        return {**point.options, **({self.strength_of: point.strength} if self.strength_of else {})}
-
-    def params_of(self, point: Point) -> dict[str, str]:
-        """Return the options that a point sets, and its ratio, as canonical text."""
-        return point.params | ({self.strength_of: text(point.strength)} if self.strength_of else {})
 
     def anchors(self, ratio: float) -> dict[str, Point]:
         """Return the reference trials that every search begins with, `lambda` first, by name."""
         epsilons = {LAMBDA: self.usual_epsilon, MP: AS_MAGNITUDE, GP: 0.0}
-        ramps = {"": self.ramp} if self.longest_ramp is None else {"": 0.0, f" {CUBIC}": self.ramp}
-        return {
-            name + suffix: Point(epsilon, ratio, ramp, self.distill, self.strength, self.decay)
-            for suffix, ramp in ramps.items()
-            for name, epsilon in epsilons.items()
-        }
-
-    @property
-    def ranges(self) -> dict[str, FloatDistribution]:
-        """The range of each number that is searched, except the ratio."""
-        ranges = {schema.EPSILON: FloatDistribution(*self.epsilon_range, log=True)}
-        if self.longest_ramp is not None:
-            ranges[schema.RAMP] = FloatDistribution(0.0, self.longest_ramp, step=STEP)
-            ranges[schema.DISTILL] = FloatDistribution(0.0, 1.0, step=STEP)
-        if self.strength_of:
-            ranges[STRENGTH] = STRENGTHS[self.strength_of]
-        return ranges
+        return {name: Point(epsilon, ratio) for name, epsilon in epsilons.items()}
 
     @property
     def dimensions(self) -> int:
         """Number of options that are searched."""
-        return len(self.ranges) + (len(self.ratios) > 1) + bool(self.decays)
+        return 1 + (len(self.ratios) > 1)
 
     @property
     def goal(self) -> str:
@@ -180,24 +87,13 @@ class Space(SearchSpace):
     @property
     def params(self) -> dict[str, str]:
         """The whole space as canonical text."""
-        params = {
+        return {
             **self.settings,
             schema.OBJECTIVE: self.objective,
             schema.RATIOS: text(self.ratios),
-            schema.EPSILON_RANGE: text(self.epsilon_range),
+            schema.EPSILON_RANGE: text((EPSILONS.low, EPSILONS.high)),
             "lambda": text(self.usual_epsilon),
         }
-        if self.longest_ramp is not None:
-            for name, range_name in ((schema.RAMP, schema.RAMP_RANGE), (schema.DISTILL, schema.DISTILL_RANGE)):
-                params[range_name] = text((self.ranges[name].low, self.ranges[name].high))
-            params |= {schema.ANCHORS_RAMP: text(self.ramp), schema.ANCHORS_DISTILL: text(self.distill)}
-        if self.strength_of:
-            within = self.ranges[STRENGTH]
-            params |= {schema.STRENGTH_OF: self.strength_of, schema.STRENGTH_RANGE: text((within.low, within.high))}
-            params[schema.ANCHORS_STRENGTH] = text(self.strength)
-        if self.decays:
-            params |= {schema.FINE_TUNE_DECAYS: text(self.decays), schema.ANCHORS_FINE_TUNE_DECAY: self.decay}
-        return params
 
 
 class TuningSearch(SharedSearch[Space]):
@@ -228,25 +124,17 @@ class TuningSearch(SharedSearch[Space]):
         ratio = params.get(schema.RATIO, space.ratios[0])
         if anchor := trial.user_attrs.get(schema.ANCHOR):
             return space.anchors(ratio)[anchor]
-        # Multiples of the step carry rounding errors.
-        ramp, distill, strength = (
-            round(params.get(name, value), 9)
-            for name, value in (
-                (schema.RAMP, space.ramp),
-                (schema.DISTILL, space.distill),
-                (STRENGTH, space.strength),
-            )
-        )
-        return Point(params[schema.EPSILON], ratio, ramp, distill, strength, params.get(schema.FINE_TUNE_DECAY, ""))
+        return Point(params[schema.EPSILON], ratio)
 
     def describe(self, trial: Trial | FrozenTrial) -> str:
         """Describe a trial by its anchor's name, or else by the options that it tries, and by its ratio."""
         point = self.point(trial)
-        return f"{trial.user_attrs.get(schema.ANCHOR) or point} ratio {point.ratio:g}"
+        tried = trial.user_attrs.get(schema.ANCHOR) or f"epsilon {point.epsilon:.3g}"
+        return f"{tried} ratio {point.ratio:g}"
 
     def trial_params(self, trial: Trial) -> dict[str, str]:
         """Return the options that a trial tries, as canonical text."""
-        return self.space.params_of(self.point(trial))
+        return self.point(trial).params
 
     def is_hopeless(self, trial: Trial, so_far: PairedRecalls, dense: np.ndarray) -> bool:
         """Return whether a trial's best accuracy so far is below the median of complete trials after as many seeds.
@@ -296,9 +184,8 @@ class TuningSearch(SharedSearch[Space]):
         Returns
         -------
         DataFrame
-            number; complete (False if the trial was stopped); anchor ("" if it is none); epsilon, ratio, ramp (0: one
-            shot), distill, strength (of the mitigation), fine_tune_decay (only if it is searched); the numbers of
-            `objectives.values`, with a stopped trial's accuracy made comparable by
+            number; complete (False if the trial was stopped); anchor ("" if it is none); epsilon, ratio; the
+            numbers of `objectives.values`, with a stopped trial's accuracy made comparable by
             `objectives.with_comparable_accuracy`; seconds.
         """
         return objectives.with_comparable_accuracy(pd.DataFrame(self._rows()), LAMBDA)
@@ -310,7 +197,7 @@ class TuningSearch(SharedSearch[Space]):
                 "number": trial.number,
                 "complete": trial.state == TrialState.COMPLETE,
                 "anchor": trial.user_attrs.get(schema.ANCHOR, ""),
-                **self.point(trial).values,
+                **self.point(trial)._asdict(),
                 **{name: np.nan if value is None else value for name, value in trial.user_attrs[MEASURED].items()},
                 "seconds": trial.duration.total_seconds() if trial.duration else np.nan,
             }
@@ -332,21 +219,12 @@ class TuningSearch(SharedSearch[Space]):
     def _anchors(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         for ratio in self.space.ratios:
             for anchor, point in self.space.anchors(ratio).items():
-                yield point.values, {schema.ANCHOR: anchor, **point.values}
+                yield point._asdict(), {schema.ANCHOR: anchor, **point._asdict()}
 
     def _suggest(self, trial: Trial) -> None:
         if len(self.space.ratios) > 1:
             trial.suggest_categorical(schema.RATIO, self.space.ratios)
-        if self.space.decays:
-            trial.suggest_categorical(schema.FINE_TUNE_DECAY, self.space.decays)
-        for name, within in self.space.ranges.items():
-            # The sampler learns about an option from the trials that have the option. An anchor's value may be outside
-            # the option's range, as 0 is on a logarithmic scale. Such an option is left out, so that the sampler does
-            # not learn from a wrong value.
-            if schema.ANCHOR not in trial.user_attrs or _contains(within, trial.user_attrs[name]):
-                trial.suggest_float(name, within.low, within.high, step=within.step, log=within.log)
-
-
-def _contains(within: FloatDistribution, value: float) -> bool:
-    on_a_step = within.step is None or round(value / within.step, 9).is_integer()
-    return within.low <= value <= within.high and on_a_step
+        # The sampler learns about an option from the trials that have it. Epsilons of anchors may be outside the range,
+        # as 0 is on a logarithmic scale; then they are left out, so that it does not learn from a wrong value.
+        if schema.ANCHOR not in trial.user_attrs or EPSILONS.low <= trial.user_attrs[schema.EPSILON] <= EPSILONS.high:
+            trial.suggest_float(schema.EPSILON, EPSILONS.low, EPSILONS.high, log=True)

@@ -56,7 +56,7 @@ def test_an_argument_that_commands_the_terminal__is_shown_with_escapes():
         ["compare", "\x1b[2Jextra"],
         ["audit\x1b[2J"],
         ["audit", "--\x1b[2J"],
-        ["report", "--confidence", "\x1b[2J"],
+        ["report", "--variance", "\x1b[2J"],
     ):
         result = click.testing.CliRunner().invoke(cli, arguments, color=True)
         assert result.exit_code == 2

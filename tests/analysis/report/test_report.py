@@ -275,10 +275,6 @@ class TestCommand:
         assert "'nothing'" in result.output
         assert "'Default'" in result.output
 
-    @pytest.mark.parametrize("confidence", ["0", "1", "nan", "x"])
-    def test_a_confidence_that_is_none(self, store_uri, confidence):
-        assert CliRunner().invoke(cli, ["report", "--confidence", confidence]).exit_code == 2
-
 
 @pytest.mark.chromium
 @pytest.mark.parametrize("width", [1200, 400])

@@ -24,7 +24,7 @@ from pruning_study.steps.class_changes import class_changes
 from pruning_study.study.compression import report
 from pruning_study.study.compression.chains import Chain
 from pruning_study.study.compression.judgement import Judgement
-from pruning_study.tracking import connect, logged_models
+from pruning_study.tracking import connect
 from tests.deadline import wait_until
 from tests.pruning_study.steps.test_class_changes import network
 from tests.pruning_study.steps.test_logged_model import scored
@@ -91,8 +91,6 @@ class TestRefused:
             ({"seed": "0-2", "weights": "w.safetensors"}, "--seed: --weights names one network: give one seed"),
             ({"max_class_loss": 0}, "--max-class-loss: 0 must be above 0 and below 100"),
             ({"budget": "soon"}, "--budget: 'soon' is not a time above 0: write 90s, 30m or 2h"),
-            ({"register": "a/b"}, "--register: 'a/b': MLflow allows no / : . %"),
-            ({"register": "a@v1"}, "--register: 'a@v1': an alias may have letters"),
             ({"minimize": "bytes"}, "--minimize: 'bytes' is not known: it takes size, latency, macs"),
         ],
     )
@@ -328,20 +326,6 @@ class TestDelivered:
 
     def test_a_search_whose_chains_are_all_tried_is_continued_by_a_larger_number(self, compressed):
         assert "4 of 4 chains; a larger --n-trials continues it" in compressed[1]
-
-    def test_a_confirmed_choice_is_registered_once_and_another_is_not(self, compressed):
-        registered = [called(compressed[0], register="hats@champion").output for _ in range(2)]
-        confirmed = runs("job")[-1].data.tags["state"] == "within"
-        said = "hats@champion, version 1" if confirmed else "nothing under hats@champion, because test images do not"
-        assert all(f"registered:      {said}" in output for output in registered)
-
-    def test_a_model_is_registered_once_and_its_alias_names_it(self, compressed):
-        (job, *_), store = runs("job"), connect.connect()
-        model = logged_models.find(store, store.get(job.data.tags["compressed_run_id"]))
-        assert [logged_models.register(store, model, "coats@champion") for _ in range(2)] == ["1", "1"]
-        version = MlflowClient().get_model_version_by_alias("coats", "champion")
-        assert (str(version.version), version.source) == ("1", f"models:/{model.model_id}")
-        assert mlflow.models.get_model_info("models:/coats@champion").signature
 
     def test_torch_cannot_load_it_and_the_line_says_what_can(self, compressed):
         (job, *_) = runs("job")

@@ -23,7 +23,7 @@ from pruning_study.commands import tune as tune_command
 from pruning_study.options.config import TuneConfig
 from pruning_study.steps import pruned as steps
 from pruning_study.steps import runs as step_runs
-from pruning_study.study.tuning.search import AS_MAGNITUDE, STEP
+from pruning_study.study.tuning.search import AS_MAGNITUDE
 from pruning_study.tracking import connect
 from tests.deadline import wait_until
 from tests.plans import planned, train_with_batches_in_another_order
@@ -198,7 +198,7 @@ class TestASearch:
 
     def test_another_space_under_its_name_is_an_error_before_any_training(self, output, searched):
         before = len(runs("dense"))
-        said = called(searched[0], code=2, study_name="mine", seeds="5,6", epsilon_range="1e-3,1")
+        said = called(searched[0], code=2, study_name="mine", seeds="5,6")
         assert "'mine'" in said
         assert "seeds 0,1 there, 5,6 here" in said
         assert len(runs("dense")) == before
@@ -222,173 +222,7 @@ def test_trials_of_a_network_that_was_trained_again_are_not_continued(tune, tiny
     assert {lineage[run_id] for run_id in finalists["run_id"]} == {dense.run_id}
 
 
-SCHEDULES = {
-    "tune_schedule": "true",
-    "n_trials": 8,
-    "seeds": 1,
-    "fine_tune_epochs": 4,
-    "distill": 0.3,
-    "temperature": 3,
-}
-
-
-@pytest.fixture(scope="module")
-def data(session_store, tiny, tmp_path_factory):
-    """The data of a search of schedules, in an experiment of its own, which is the current one."""
-    folder = tmp_path_factory.mktemp("gradual")
-    np.savez(folder / "tiny.npz", **tiny)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", session_store)
-        patch.setenv("MLFLOW_EXPERIMENT_NAME", "gradual")
-        patch.chdir(folder)
-        leave_pictures_blank(patch)
-        called(folder / "tiny.npz", study_name="gradual", **SCHEDULES)
-        yield folder / "tiny.npz"
-
-
-class TestASearchOfSchedules:
-    @pytest.fixture
-    def files(self, data):
-        (parent,) = runs("tuning")
-        trials = pd.read_csv(artifact(parent, "trials.csv"))
-        return trials.fillna({"anchor": ""}), pd.read_csv(artifact(parent, "finalists.csv"))
-
-    def test_trials_and_the_search_say_their_schedules(self, data, files):
-        names = ["epsilon", "schedule", "ramp", "distill"]
-        told = [[trial.data.params.get(name) for name in names] for trial in runs("trial")]
-        assert told[0] == ["0.0005", "one-shot", None, "0.3"]
-        assert told[4] == ["100000000.0", "cubic", "0.5", "0.3"]
-        assert [float(ramp or 0) for _, _, ramp, _ in told] == files[0]["ramp"].tolist()
-        assert [float(distill) for *_, distill in told] == files[0]["distill"].tolist()
-        (parent,) = runs("tuning")
-        won = told[files[0]["winner"].idxmax()]
-        assert [parent.data.tags.get(name) for name in names] == won
-        assert parent.data.params["ramp_range"] == "0.0,0.75"
-        assert parent.data.params["temperature"] == "3.0"
-        assert not {"schedule", "ramp", "distill"} & set(parent.data.params)
-
-    def test_the_runs_of_winner_and_anchors_have_the_settings_of_their_trials(self, files):
-        trials, finalists = files
-        params = {run.info.run_id: run.data.params for run in runs("pruned")}
-        assert set(finalists["role"]) == {"winner", *trials["anchor"]} - {""}
-        for row in finalists.to_dict("records"):
-            tried = trials[trials["winner"] if row["role"] == "winner" else trials["anchor"] == row["role"]].iloc[0]
-            found = params[row["run_id"]]
-            assert found["schedule"] == ("cubic" if row["ramp"] else "one-shot")
-            for name in ("epsilon", "ramp", "distill"):
-                assert float(found.get(name, 0)) == row[name] == tried[name]
-
-    @pytest.mark.parametrize(
-        ("role", "options"),
-        [
-            ("lambda", {"pruner": "up", "schedule": "one-shot"}),
-            ("MP", {"pruner": "mp", "schedule": "one-shot"}),
-            ("MP cubic", {"pruner": "mp", "schedule": "cubic"}),
-            ("GP cubic", {"pruner": "gp", "schedule": "cubic"}),
-        ],
-    )
-    def test_anchors_are_what_prune_makes(self, data, files, role, options):
-        trials, finalists = files
-        config = TuneConfig(dataset=str(data), **{**QUICK, "fine_tune_epochs": 4, "distill": 0.3}).pruning(1)
-        setting = planned(replace(config, **options))
-        row = finalists[finalists["role"] == role].iloc[0]
-        store = connect.connect()
-        dense = step_runs.load(store, store.get(store.get(row["run_id"]).data.tags["dense_run_id"]), *setting)
-        tried = steps.trial(*setting.at_ratio(10.0), dense)
-        run = store.get(row["run_id"])
-        assert tried.predicted.tolist() == predicted(artifact(run, "val_predictions.npz"))
-        assert tried.accuracy == pytest.approx(trials.loc[trials["anchor"] == role, "accuracy/0"].item())
-
-    def test_pictures(self, data):
-        there = {item.path for item in MlflowClient().list_artifacts(runs("tuning")[0].info.run_id)}
-        assert {"epsilon.png", "schedule.png"} <= there
-
-    @pytest.mark.slow
-    def test_the_same_call_trains_nothing(self, data):
-        before = [len(runs(kind)) for kind in ("dense", "pruned", "tuning", "trial")]
-        called(data, study_name="gradual", **SCHEDULES)
-        assert [len(runs(kind)) for kind in ("dense", "pruned", "tuning", "trial")] == before
-
-
-@pytest.mark.slow
-def test_a_schedule_that_is_not_searched_is_that_of_all_trials(tune):
-    tune(schedule="cubic", ramp=0.5, fine_tune_epochs=2, regrow="true", distill=1, n_trials=3, seeds=0)
-    for run in (*runs("trial"), *runs("pruned")):
-        assert [run.data.params[name] for name in ("schedule", "ramp", "distill")] == ["cubic", "0.5", "1.0"]
-    assert {run.data.params["regrow"] for run in runs("pruned")} == {"true"}
-
-
-@pytest.mark.parametrize(("epochs", "longest"), [(2, 0.5), (6, 0.8), (7, 0.85), (15, 0.9), (20, 0.95)])
-def test_the_longest_ramp_that_is_tried_leaves_an_epoch(epochs, longest):
-    assert space(tune_schedule="true", fine_tune_epochs=epochs).longest_ramp == longest
-
-
-@pytest.mark.parametrize(
-    ("options", "longest"),
-    [
-        # Of 4 epochs the last 2 are averaged, so that the masks are final after at most 2: ramps up to 2/4.
-        ({"fine_tune_epochs": 4, "fine_tune_average_epochs": 2}, 0.5),
-        # Of 10 epochs 7 are averaged, and 1/20 of the training is a step: the last masks come after step 7 of 20.
-        ({"fine_tune_epochs": 10, "fine_tune_average_epochs": 7, "ramp_steps": 2, "ramp": 0.2}, 0.35),
-        # An epoch of 4 steps has its last masks after step 3, one of 30 steps after step 29.
-        ({"fine_tune_epochs": 1, "ramp_steps": 4}, 0.75),
-        ({"fine_tune_epochs": 1, "ramp_steps": 30}, 0.95),
-        ({"fine_tune_epochs": 3, "ramp_steps": 2}, 0.8),
-    ],
-)
-def test_the_longest_ramp_leaves_the_averaged_epochs_and_counts_the_steps_of_an_epoch(options, longest):
-    setting = planned(TuneConfig(**options).pruning(0))
-    assert space(tune_schedule="true", **options).longest_ramp == longest
-    setting.at(schedule="cubic", ramp=longest)
-    with pytest.raises(StudyError):
-        setting.at(schedule="cubic", ramp=longest + STEP)
-
-
-def test_an_epoch_of_fine_tuning_has_no_room_for_a_ramp():
-    with pytest.raises(StudyError, match="one step must follow"):
-        space(tune_schedule="true", fine_tune_epochs=1)
-
-
-GRADUAL = {"schedule": "cubic", "ramp": "0.25", "ramp_steps": 2, "regrow": "true", "distill": "0.5", "temperature": 4}
 OWN_GRADIENT = {"gradient_batches": 4, "gradient_mode": "train", "gradient_objective": "data"}
-
-
-@pytest.mark.parametrize(
-    ("options", "digest"),
-    [
-        ({}, "69dfe9d7f81e1117a4353a9d9ad9d848eb393b7045799eba47b62dbd343286c7"),
-        ({"scope": "global"}, "69dfe9d7f81e1117a4353a9d9ad9d848eb393b7045799eba47b62dbd343286c7"),
-        (
-            {"ratio": "5,10", "n_trials": 6, "objective": "both", "seeds": "5,6"},
-            "ad1e8948978857a56e207a02fd5363ac3df254493189ebb18b39114d0770eaf7",
-        ),
-        (
-            {"tune_schedule": "true", "distill": "0.3"},
-            "224a0e1864cd97a98713a2e7f04a3efb62ef0634859359f57396c433ae42ad43",
-        ),
-        (GRADUAL, "7bf129d897e9683d8f389a3b316081a15029e8795b27bc7f5fbc48dc6bea0cff"),
-        (
-            OWN_GRADIENT | {"prune_output_layer": "true", "epsilon_range": "1e-6,1"},
-            "47cd71996c8c3390b13091c9a2ad57f9892172d2b6d08ef8f71f23f3d812c7a9",
-        ),
-        (
-            {"schedule": "cubic", "ramp": "0", "fine_tune_epochs": 0},
-            "a7cf35f5bed61283bddd4ed05045474bb78e017aa5914eb3fca79a9c981f39d0",
-        ),
-    ],
-)
-def test_a_search_of_an_earlier_version_is_continued(options, digest):
-    """These digests were recorded by 0.3.0."""
-    assert space(**options).digest == digest
-
-
-def test_another_scope_is_another_search():
-    assert space(scope="layer").digest != space().digest
-
-
-def space(**options):
-    config = TuneConfig(**options)
-    return tune_command.search_space(config, *planned(config.pruning(config.seeds[0])), "0")
 
 
 def test_another_schedule_shares_what_has_been_worked_out(tiny_npz):
@@ -424,34 +258,6 @@ def test_alpha_takes_the_least_distortion_near_the_best_anchor(tune):
     assert trials.loc[trials["winner"], "distortion"].item() == fit["distortion"].min()
 
 
-@pytest.mark.slow
-def test_trials_and_their_runs_have_the_strength_that_the_search_chose(tune):
-    said = tune(objective="alpha", n_trials=4, class_weights="dense", class_weight_power=0.5, tune_mitigation=True)
-    trials = [run.data.params for run in runs("trial")]
-    strengths = [float(params["class_weight_power"]) for params in trials]
-    assert strengths[:3] == [0.5, 0.5, 0.5]
-    assert 0 <= strengths[3] <= 4
-    assert {run.data.params["class_weight_power"] for run in runs("pruned")} <= {"0.5", str(strengths[3])}
-    assert "strength" in said
-
-
-@pytest.mark.slow
-def test_trials_their_runs_and_the_winner_have_the_decay_that_the_search_chose(tune):
-    said = tune(n_trials=4, seeds=0, epochs=1, decay="linear", tune_decay="true")
-    (parent,) = runs("tuning")
-    trials, finalists = (pd.read_csv(artifact(parent, name)) for name in ("trials.csv", "finalists.csv"))
-    told = [run.data.params["fine_tune_decay"] for run in runs("trial")]
-    assert told[:3] == ["linear", "linear", "linear"]
-    assert told[3] in {"none", "cosine", "linear"}
-    assert trials["fine_tune_decay"].tolist() == told
-    won = trials.loc[trials["winner"], "fine_tune_decay"].item()
-    assert parent.data.tags["fine_tune_decay"] == won
-    assert f"fine_tune_decay {won}," in said
-    decays = {run.info.run_id: run.data.params["fine_tune_decay"] for run in runs("pruned")}
-    assert finalists["fine_tune_decay"].tolist() == [decays[run_id] for run_id in finalists["run_id"]]
-    assert {run.data.params["decay"] for run in runs("dense")} == {"linear"}
-
-
 def test_a_trial_whose_numbers_are_not_finite_is_refused_and_the_search_goes_on(tune):
     """An epsilon above 3.4e38 is infinite in single precision, and so are the scores."""
     said = tune(objective="alpha", n_trials=5, seeds=0, validation_fraction=0.6, epsilon_range="1e39,1e40")
@@ -471,12 +277,6 @@ def test_an_anchor_whose_training_diverges_ends_the_search(tune):
     output = tune(code=1, n_trials=3, seeds=0, fine_tune_learning_rate=1e6)
     assert "fine-tuning diverged in epoch 1" in output
     assert [run.data.tags.get("anchor") for run in runs("trial", "FAILED")] == ["lambda"]
-
-
-def test_a_decay_needs_two_steps_of_fine_tuning(tune):
-    output = tune(code=2, tune_decay="true", batch_size=10_000)
-    assert "--tune-decay: cosine needs at least two steps" in output.replace("'", "")
-    assert not any(runs(kind) for kind in ("job", "dense", "tuning"))
 
 
 def test_alpha_needs_more_than_one_validation_image_a_class(tune):
@@ -502,53 +302,60 @@ def test_a_killed_search_goes_on(tiny_npz, store_uri, tune, tmp_path, monkeypatc
     assert runs("tuning")[0].info.status == "FINISHED"
 
 
+def test_a_search_with_a_teacher_takes_an_epoch_of_fine_tuning(tune):
+    output = tune(code=2, distill=0.5, fine_tune_epochs=0)
+    assert "--fine-tune-epochs" in output
+    assert "distillation" in output
+    assert not any(runs(kind) for kind in ("job", "dense", "tuning"))
+
+
+@pytest.mark.parametrize(
+    ("options", "digest"),
+    [
+        ({}, "69dfe9d7f81e1117a4353a9d9ad9d848eb393b7045799eba47b62dbd343286c7"),
+        ({"scope": "global"}, "69dfe9d7f81e1117a4353a9d9ad9d848eb393b7045799eba47b62dbd343286c7"),
+        (
+            {"ratio": "5,10", "n_trials": 6, "objective": "both", "seeds": "5,6"},
+            "ad1e8948978857a56e207a02fd5363ac3df254493189ebb18b39114d0770eaf7",
+        ),
+        (
+            {"schedule": "cubic", "ramp": "0", "fine_tune_epochs": 0},
+            "a7cf35f5bed61283bddd4ed05045474bb78e017aa5914eb3fca79a9c981f39d0",
+        ),
+    ],
+)
+def test_a_search_of_an_earlier_version_is_continued(options, digest):
+    """These digests were recorded by 0.3.0."""
+    assert space(**options).digest == digest
+
+
+def test_another_scope_is_another_search():
+    assert space(scope="layer").digest != space().digest
+
+
+def space(**options):
+    config = TuneConfig(**options)
+    return tune_command.search_space(config, planned(config.pruning(config.seeds[0])).plan, "0")
+
+
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
         ("n_trials", 0, "0 is below 1"),
         ("n_trials", 2, "2 is below 3"),
-        ("epsilon_range", "1e2,1e-8", "the smaller one first"),
-        ("epsilon_range", "-1,1", "must be above 0"),
-        ("epsilon_range", "1", "two numbers"),
         ("seeds", "0,0", "0 is given twice"),
         ("seeds", "-1", "below 0"),
         ("ratio", "1000", "largest attainable ratio"),
         ("ratio", "5,10", "4 is below 6"),
         ("confirm_seeds", "-1", "below 0"),
         ("confirm_seeds", "1", "needs 2 or more"),
-        ("timeout", "0", "must be above 0"),
         ("objective", "speed", "it takes accuracy, alpha, both"),
         ("protocol", "released", "released keeps the epoch with the lowest test loss"),
         ("distill", "2", "at least 0 and at most 1"),
-        ("temperature", "0", "above 0"),
-        ("tune_schedule", "true", "4 is below 6"),
     ],
 )
 def test_bad_options_are_usage_errors_in_one_line_before_any_run(tune, option, value, message):
     output = tune(code=2, **{option: value})
     assert message in output
     assert "Traceback" not in output
-    assert not any(runs(kind) for kind in ("job", "dense", "tuning"))
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"schedule": "cubic"}, "--schedule: cubic"),
-        ({"ramp": 0}, "--ramp: 0"),
-        ({"fine_tune_epochs": 0}, "--fine-tune-epochs: 0"),
-        ({"fine_tune_epochs": 4, "ramp": 0.8}, "--ramp: 0.8"),
-        ({"fine_tune_epochs": 4, "ramp_steps": 1000}, "--ramp-steps: 1000 is above 8"),
-    ],
-)
-def test_what_a_search_of_schedules_does_not_take(tune, options, message):
-    output = tune(code=2, tune_schedule="true", n_trials=6, **options)
-    assert message in output.replace("'", "")
-    assert not any(runs(kind) for kind in ("job", "dense", "tuning"))
-
-
-def test_a_search_with_a_teacher_takes_an_epoch_of_fine_tuning(tune):
-    output = tune(code=2, distill=0.5, fine_tune_epochs=0)
-    assert "--fine-tune-epochs" in output
-    assert "distillation" in output
     assert not any(runs(kind) for kind in ("job", "dense", "tuning"))

@@ -43,8 +43,8 @@ class Looping(nn.Module):
 
 def test_a_missing_package_is_a_usage_error_that_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with refused("log_model", r"onnxruntime: pip install 'pruning-study\[onnx\]'"):
-        onnx_export.check_installed(option="log_model")
+    with refused("output", r"onnxruntime: pip install 'pruning-study\[onnx\]'"):
+        onnx_export.check_installed(option="output")
 
 
 @pytest.mark.onnx

@@ -2,7 +2,6 @@ import importlib.metadata
 import itertools
 import re
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -26,10 +25,9 @@ from pruning_study.options.config import (
     TrainConfig,
     TuneConfig,
 )
-from pruning_study.options.record import checked_value
+from pruning_study.options.record import records
 from pruning_study.options.values import seeds
 from tests.error_lines import refused
-from tests.plans import planned
 
 ROOT = Path(__file__).parents[3]
 
@@ -43,8 +41,8 @@ ROOT = Path(__file__).parents[3]
 )
 def test_a_default_is_what_its_check_returns(config):
     """So that defaults need no check."""
-    for item in fields(config):
-        assert checked_value(item, item.default) == item.default
+    for record in records(config).values():
+        assert record.checked(record.value) == record.value
 
 
 def test_conda_has_the_projects_dependencies_at_the_versions_of_the_constraints():
@@ -151,13 +149,11 @@ def test_the_control_has_ratio_1():
             "none class weights class-weight-power 2",
         ),
         ({"class_weight_power": 2}, "mp"),
-        ({"class_offsets": "dense", "offset_shrinkage": 0}, "mp class offsets offset-shrinkage 0"),
-        ({"data_quotas": "recall", "data_density": 0.8}, "mp data quotas data-density 0.8"),
-        ({"constraint": "ceag", "constraint_step": 0.2}, "mp constraint ceag constraint-step 0.2"),
-        ({"constraint": "ceag", "constraint_step": 0.01}, "mp constraint ceag"),
+        ({"class_offsets": "dense"}, "mp class offsets"),
+        ({"data_quotas": "recall"}, "mp data quotas"),
         (
-            {"constraint": "ceag", "constraint_images": "validation", "constraint_step": 0.01},
-            "mp constraint ceag constraint-images validation constraint-step 0.01",
+            {"constraint": "ceag", "constraint_images": "validation"},
+            "mp constraint ceag constraint-images validation",
         ),
         ({"pruner": "no_such_module:score", "scope": "layer"}, "no_such_module:score scope layer"),
     ],
@@ -226,55 +222,6 @@ BAD = [
     ("dataset", " ", "is empty"),
     ("image_size", "0", "below 1"),
 ]
-
-
-@pytest.mark.parametrize(
-    ("options", "option", "message"),
-    [
-        ({}, "--tune-mitigation", "--constraint, but got none"),
-        (
-            {"class_offsets": "dense", "class_weights": "dense"},
-            "--tune-mitigation",
-            "it needs exactly one of .*, but got --class-offsets and --class-weights",
-        ),
-        ({"class_offsets": "dense", "objective": "accuracy"}, "--objective", "use alpha, or the value both"),
-    ],
-)
-def test_a_search_of_a_mitigation_takes_one_and_an_objective_that_it_serves(options, option, message):
-    with refused(option, message):
-        TuneConfig(**{"tune_mitigation": "true", "objective": "alpha"} | options)
-
-
-@pytest.mark.parametrize(
-    ("options", "strength"),
-    [
-        ({"class_offsets": "dense"}, "offset_shrinkage"),
-        ({"class_weights": "dense"}, "class_weight_power"),
-        ({"constraint": "ceag"}, "constraint_step"),
-    ],
-)
-def test_the_strength_that_is_searched_is_that_of_the_mitigation(options, strength):
-    assert TuneConfig(tune_mitigation="true", objective="both", **options).searched_strength == strength
-    assert TuneConfig(**options).searched_strength == ""
-
-
-@pytest.mark.parametrize(
-    ("options", "option", "message"),
-    [
-        ({"fine_tune_decay": "none"}, "--fine-tune-decay", "none: --tune-decay searches the decay"),
-        ({"fine_tune_epochs": 0}, "--fine-tune-epochs", "no decay to search"),
-        ({"fine_tune_average_epochs": 3}, "--fine-tune-average-epochs", "3 epochs are averaged"),
-        ({"average_epochs": 7}, "--fine-tune-average-epochs", "7 epochs are averaged"),
-    ],
-)
-def test_a_search_of_the_decay_takes_no_option_that_settles_it(options, option, message):
-    with refused(option, message):
-        TuneConfig(tune_decay="true", **options)
-    TuneConfig(**options)
-
-
-def test_a_search_of_the_decay_takes_a_dense_network_that_is_a_mean():
-    TuneConfig(tune_decay="true", average_epochs=7, fine_tune_average_epochs=0)
 
 
 @pytest.mark.parametrize(("name", "value", "message"), BAD)
@@ -353,31 +300,16 @@ def test_a_flag_may_have_a_value_or_none(run_command):
 
 def test_the_options_of_a_tuning_are_those_of_prune_for_every_seed():
     config = TuneConfig(seeds="3,5", ratio="5,10", weight_decay="0.01", fine_tune_epochs=2, n_trials=6)
-    assert (config.seeds, config.epsilon_range, config.objective) == ((3, 5), (1e-8, 1e2), "accuracy")
+    assert (config.seeds, config.objective) == ((3, 5), "accuracy")
     assert config.pruning(5) == PruneConfig(pruner="up", seed=5, ratio="5,10", weight_decay="0.01", fine_tune_epochs=2)
     gradual = {
         "scope": "layer",
         "schedule": "cubic",
         "ramp": 0.25,
         "ramp_steps": 3,
-        "regrow": "true",
         "distill": 0.5,
-        "temperature": 4,
     }
     assert TuneConfig(**gradual).pruning(0) == PruneConfig(pruner="up", **gradual)
-
-
-@pytest.mark.parametrize(
-    ("given", "option"),
-    [
-        ({"executor": "ray", "workers": "2"}, "--workers"),
-        ({"gpus_per_step": "0.5"}, "--gpus-per-step"),
-        ({"executor": "ray", "gpus_per_step": "1.5"}, "--gpus-per-step"),
-    ],
-)
-def test_options_of_the_other_executor_are_usage_errors(given, option):
-    with refused(option):
-        StudyConfig(**given)
 
 
 @pytest.mark.attack
@@ -391,8 +323,6 @@ def test_options_of_the_other_executor_are_usage_errors(given, option):
         (["--recipe", "\x1b[2J"], r"'\x1b[2J' is not known: it takes"),
         (["--seed", "9" * 9000], "is not a whole number"),
         (["--learning-rate", "9" * 9000], "is not a finite number"),
-        (["--max-data-gib", "nan"], "nan is not a finite number"),
-        (["--max-data-gib", "0"], "0 must be above 0"),
         (["--ratio", ",".join(["2"] * 30_000)], "2 is given twice"),
     ],
 )
@@ -406,13 +336,6 @@ def test_an_option_that_is_no_utf_8_endless_or_commands_the_terminal__is_a_usage
     assert shown in error
     assert error.isprintable()
     assert len(error) < 400
-
-
-def test_the_limit_of_memory_is_no_param_of_a_run():
-
-    small, usual = (planned(TrainConfig(max_data_gib=gib)).params for gib in ("0.5", "16"))
-    assert small == usual
-    assert not [name for name in usual if "gib" in name]
 
 
 @pytest.mark.parametrize(
@@ -479,12 +402,10 @@ def test_the_native_engine_refuses_bf16_and_the_line_says_what_to_do(config):
     assert config(precision="bf16").engine is None
 
 
-def test_initialization_prunes_step_by_step_and_lets_weights_come_back():
+def test_initialization_prunes_step_by_step():
     config = PruneConfig(start="initialization", end="0.5", begin="300")
-    assert (config.is_gradual, config.regrows, config.begin, config.end) == (True, True, 300, 0.5)
+    assert (config.is_gradual, config.begin, config.end) == (True, 300, 0.5)
     assert config.method == "mp initialization"
-    assert not PruneConfig(start="initialization", regrow=False).regrows
-    assert not PruneConfig(schedule="cubic").regrows
     assert not PruneConfig(start="initialization", pruner="none").is_gradual
 
 

@@ -1,23 +1,21 @@
 """Options that change nothing are named, and no run under its defaults is warned of anything."""
 
-from dataclasses import fields
-
 import pytest
 
 from analysis.common.errors import option_name
 from pruning_study.options.config import CompressConfig, IterateConfig, PruneConfig, TrainConfig, TuneConfig
-from pruning_study.options.idle_options import idle_options, moved_rates
-from pruning_study.options.record import default_text
+from pruning_study.options.idle_options import idle_options
+from pruning_study.options.record import records
 from pruning_study.pruning.pruners import PRUNERS
 
 
 @pytest.mark.parametrize("pruner", PRUNERS)
 def test_defaults_and_options_that_do_something_are_not_named(pruner):
-    typed = {item.name: default_text(item) for item in fields(PruneConfig)}
+    typed = {name: record.default_text for name, record in records(PruneConfig).items()}
     assert idle_options(PruneConfig(**{**typed, "pruner": pruner})) == []
     assert idle_options(TrainConfig(epochs=3, learning_rate=0.1)) == []
     assert idle_options(PruneConfig(pruner="up", epsilon=1, gradient_batches=2, schedule="cubic", ramp=0.2)) == []
-    assert idle_options(PruneConfig(distill=0.5, temperature=3, scope="layer", fine_tune_learning_rate=0.1)) == []
+    assert idle_options(PruneConfig(distill=0.5, scope="layer", fine_tune_learning_rate=0.1)) == []
 
 
 @pytest.mark.parametrize(
@@ -79,9 +77,8 @@ def test_compress_is_compared_with_its_own_defaults():
         ({"pruner": "mp", "epsilon": 0.1}, ["epsilon"], "with --pruner mp"),
         ({"pruner": "gp", "epsilon": 0.1, "gradient_mode": "train"}, ["epsilon"], "with --pruner gp"),
         ({"pruner": "mp", "gradient_mode": "train"}, ["gradient_mode"], "which needs no gradient"),
-        ({"ramp": 0.2, "regrow": True}, ["ramp", "regrow"], "without --schedule cubic"),
+        ({"ramp": 0.2}, ["ramp"], "without --schedule cubic"),
         ({"schedule": "cubic", "ramp": 0, "ramp_steps": 2}, ["ramp_steps"], "with --ramp 0"),
-        ({"temperature": 3}, ["temperature"], "without --distill"),
         ({"quantization": "after-training"}, ["quantization"], "with --weight-bits 32, which quantizes no weight"),
         ({"class_weight_power": 3}, ["class_weight_power"], "without --class-weights"),
         ({"pruner": "none", "scope": "layer"}, ["scope"], "which prunes nothing"),
@@ -102,24 +99,9 @@ def test_what_does_nothing_is_named_with_the_reason(options, named, reason):
     assert all("has no effect" in line and reason in line for line in found)
 
 
-def test_a_learning_rate_of_a_phase_without_epochs_is_named_with_the_rate_at_which_training_begins():
-    phase, begins = "is too small for the recipe's first phase, whose rate", "so training begins with a later phase, at"
-    own = {"model": "resnet20", "epochs": 2, "learning_rate": 0.05}
-    assert moved_rates(TrainConfig(**own)) == [
-        f"--epochs {phase} --learning-rate sets, {begins} a learning rate of 0.5"
-    ]
-    fine_tuned = PruneConfig(model="resnet20", fine_tune_epochs=1, fine_tune_learning_rate=0.5)
-    assert moved_rates(fine_tuned) == [
-        f"--fine-tune-epochs {phase} --fine-tune-learning-rate sets, {begins} a learning rate of 0.05"
-    ]
-    assert moved_rates(TrainConfig(**own, weights="a.safetensors")) == []
-    for kept in ({"epochs": 3}, {"model": "lenet5"}, {"learning_rate": None}):
-        assert moved_rates(TrainConfig(**own | kept)) == []
-
-
-def test_a_search_uses_what_it_searches():
-    assert idle_options(TuneConfig(temperature=3)) == ["--temperature has no effect without --distill"]
-    assert idle_options(TuneConfig(temperature=3, tune_schedule=True)) == []
+def test_a_search_prunes_by_epsilon():
+    assert idle_options(TuneConfig(ramp=0.2)) == ["--ramp has no effect without --schedule cubic"]
+    assert idle_options(TuneConfig(gradient_batches=2)) == []
 
 
 def test_iterations_use_given_weights_and_the_options_of_the_training():

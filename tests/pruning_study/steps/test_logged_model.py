@@ -1,4 +1,4 @@
-"""`--log-model` from end to end: what it logs, and that any process can load it with pickle forbidden."""
+"""The model that `export` logs from end to end, and that any process can load it with pickle forbidden."""
 
 import json
 import os
@@ -24,22 +24,14 @@ assert (model.input_example == images[:4]).all()
 print(model.predict(images)["logits"].argmax(1).tolist())
 assert "torch" not in sys.modules
 """
-OWN_MODEL = """
-from torch import nn
-class Branching(nn.Module):
-    def __init__(self, num_classes, in_channels):
-        super().__init__()
-        self.linear = nn.Linear(784, num_classes)
-    def forward(self, images):
-        logits = self.linear(images.flatten(1))
-        return logits if logits.sum() > 0 else logits * 1.0
-"""
 
 
 @pytest.fixture
 def command(run_command, tiny_npz, store_uri):
     def run(name, *arguments):
-        result = run_command(name, "--dataset", tiny_npz, *arguments, *(QUICK if name == "prune" else QUICK[:2]))
+        result = run_command(
+            name, "--dataset", tiny_npz, *arguments, *{"prune": QUICK, "train": QUICK[:2]}.get(name, ())
+        )
         assert result.exit_code == 0, result.output
         return result.output
 
@@ -62,21 +54,13 @@ def scored(uri, tiny_npz):
     return json.loads(done.stdout)
 
 
-def test_without_the_extra_is_one_line_before_anything_is_made(run_command, tiny_npz, store_uri, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
-    result = run_command("train", "--dataset", tiny_npz, "--log-model")
-    assert result.exit_code == 2
-    assert "--log-model: it needs" in result.output
-    assert "pip install 'pruning-study[onnx]'" in result.output
-    assert not runs()
-
-
 @pytest.mark.onnx
-class TestLogModel:
-    def test_logs_a_model_for_each_ratio_which_loads_without_pickle_and_predicts_as_the_run(self, command, tiny_npz):
-        output = command("prune", "--ratio", "2.5,10", "--log-model")
+class TestLoggedModel:
+    def test_of_each_pruned_run_loads_without_pickle_and_predicts_as_the_run(self, command, tiny_npz):
+        command("prune", "--ratio", "2.5,10", "--control", "none")
         pruned = runs("pruned")
         assert len(pruned) == 2
+        output = "".join(command("export", run.info.run_id) for run in pruned)
         for run in pruned:
             (model,) = models_of(run)
             assert (model.name, model.status) == ("model", "READY")
@@ -97,8 +81,9 @@ class TestLogModel:
         assert not models_of(runs("dense")[0])
 
     def test_says_what_the_model_takes_and_gives(self, command):
-        command("train", "--log-model")
+        command("train")
         run = runs("dense")[0]
+        command("export", run.info.run_id)
         described = mlflow.models.get_model_info(f"runs:/{run.info.run_id}/model")
         (images,), (logits,) = described.signature.inputs, described.signature.outputs
         assert (images.type, images.shape) == (np.dtype("uint8"), (-1, 1, 28, 28))
@@ -110,21 +95,8 @@ class TestLogModel:
         run = runs("dense")[0]
         left = MlflowClient().create_logged_model(run.info.experiment_id, "model", run.info.run_id)
         for _ in range(2):
-            assert "(already made; --force makes" in command("train", "--log-model")
+            command("export", run.info.run_id)
             assert [(model.model_id, model.status) for model in models_of(run)] == [(left.model_id, "READY")]
-
-    def test_of_a_network_that_cannot_be_exported_leaves_a_complete_run_and_a_line(
-        self, command, tmp_path, monkeypatch, caplog
-    ):
-        (tmp_path / "branching_net.py").write_text(OWN_MODEL)
-        monkeypatch.syspath_prepend(tmp_path)
-        command("train", "--model", "branching_net:Branching", "--log-model")
-        (run,) = runs("dense")
-        assert run.info.status == "FINISHED"
-        assert not models_of(run)
-        (line,) = [record.getMessage() for record in caplog.records if "not logged as a model" in record.getMessage()]
-        assert line.startswith(f"run {run.info.run_id} is complete, and its network is not logged as a model: ")
-        assert "\n" not in line
 
     def test_of_a_run_with_other_images_is_refused(self, command, run_command, tiny, tmp_path):
         """Its model was named after the classes of the other images, or a traceback said which class was missing."""

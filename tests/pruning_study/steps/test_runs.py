@@ -131,9 +131,9 @@ def test_a_run_of_other_images__is_refused(store, tiny_npz, tiny, tmp_path):
 
 
 CHAINS = [
-    {"pruner": "rp", "schedule": "cubic", "regrow": True},
-    {"pruner": "gp", "schedule": "cubic", "regrow": True, "scope": "layer"},
-    {"pruner": "up-signed", "schedule": "cubic", "regrow": True, "scope": "layer"},
+    {"pruner": "rp", "schedule": "cubic"},
+    {"pruner": "gp", "schedule": "cubic", "scope": "layer"},
+    {"pruner": "up-signed", "schedule": "cubic", "scope": "layer"},
     {"pruner": "rp", "schedule": "cubic"},
     {"pruner": "up", "distill": 0.5},
     {"pruner": "mp", "scope": "layer"},

@@ -83,23 +83,8 @@ def test_schedules_and_distillation_multiply_and_none_has_no_schedule(read):
             ["mp", "mp class weights", "mp class weights class-weight-power 2"],
         ),
         (
-            "{constraint: [none, ceag], constraint_images: [train, validation], constraint_step: [auto, 0.2]}",
-            [
-                "mp",
-                *(
-                    f"mp constraint ceag{images}{step}"
-                    for images in ("", " constraint-images validation")
-                    for step in ("", " constraint-step 0.2")
-                ),
-            ],
-        ),
-        (
-            "{data_quotas: [none, recall], data_density: [0.5, 0.3]}",
-            ["mp", "mp data quotas", "mp data quotas data-density 0.3"],
-        ),
-        (
-            "{class_offsets: [none, dense], offset_shrinkage: [0, 1]}",
-            ["mp", "mp class offsets", "mp class offsets offset-shrinkage 0"],
+            "{constraint: [none, ceag], constraint_images: [train, validation]}",
+            ["mp", "mp constraint ceag", "mp constraint ceag constraint-images validation"],
         ),
         ("{pruner: [none], class_weight_power: [1, 2]}", ["none"]),
     ],
@@ -270,7 +255,7 @@ def test_all_that_is_wrong_is_said_at_once_with_its_key(faults):
 @pytest.mark.parametrize("prefix", ["", "grids[0]."])
 def test_a_key_of_an_earlier_version_is_refused_with_the_option_s_name(read, prefix):
     names = ("dataset", "model", "pruner", "ratio", "schedule", "recipe", "seed", "decay", "fine_tune_decay")
-    old = {f"{name}s": name for name in names} | {"sparsities": "sparsity", "data_densities": "data_density"}
+    old = {f"{name}s": name for name in names} | {"sparsities": "sparsity"}
     keys = "{" + ", ".join(f"{key}: [1]" for key in old) + "}"
     found = read(f"grids: [{keys}]" if prefix else keys)
     assert found.faults == tuple(f"{prefix}{key}: there is no such key: did you mean {old[key]}?" for key in old)

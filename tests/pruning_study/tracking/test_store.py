@@ -4,7 +4,7 @@ import signal
 import sqlite3
 import sys
 import time
-from contextlib import ExitStack, closing, nullcontext, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -331,13 +331,3 @@ with store.making("abc"):
             store = connect.connect()
             assert len(store.end_dead()) == 1
             assert store.end_dead() == []
-
-    def test_runs_of_a_lost_machine_are_killed_and_those_that_somebody_makes_are_not(self, store_uri):
-        store = connect.connect()
-        for held in (False, True):
-            run = store.client.create_run(store.experiment_id, tags={"config_hash": "abc"})
-            with store.making("abc") if held else nullcontext():
-                store.end_lost({"abc": "another run"})
-            assert store.get(run.info.run_id).info.status == ("RUNNING" if held else "KILLED")
-            store.end_lost({"abc": run.info.run_id, "def": "1"})
-            assert store.get(run.info.run_id).info.status == ("RUNNING" if held else "KILLED")

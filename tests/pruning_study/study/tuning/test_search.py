@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import optuna
 import pytest
@@ -8,9 +6,8 @@ from optuna.storages.journal import JournalFileBackend
 
 from analysis.common.errors import StudyError
 from pruning_study.options.config import ANCHORS
-from pruning_study.study.tuning import objectives
 from pruning_study.study.tuning.objectives import PairedRecalls
-from pruning_study.study.tuning.search import AS_MAGNITUDE, Point, Space, TuningSearch
+from pruning_study.study.tuning.search import AS_MAGNITUDE, Space, TuningSearch
 from pruning_study.tracking import connect
 from tests.deadline import wait_until
 from tests.error_lines import refused
@@ -25,9 +22,7 @@ def store(store_uri):
 
 
 def space(objective="accuracy", **changed):
-    return Space(
-        **{"objective": objective, "ratios": (10.0,), "epsilon_range": (1e-8, 1e2), "usual_epsilon": 5e-4} | changed
-    )
+    return Space(**{"objective": objective, "ratios": (10.0,), "usual_epsilon": 5e-4} | changed)
 
 
 def lost(points, seeds=3):
@@ -52,41 +47,15 @@ def made(search, total, points=1.0):
 class TestSpace:
     def test_the_anchors_are_those_that_the_options_count(self):
         assert tuple(space().anchors(10.0)) == ANCHORS
-        assert len(space(longest_ramp=0.8, ramp=0.5).anchors(10.0)) == 2 * len(ANCHORS)
-
-    def test_the_anchors_have_the_schedule_and_the_distillation_of_all_trials(self):
-        assert space(ramp=0.25, distill=0.3).anchors(10.0) == {
-            "lambda": Point(5e-4, 10.0, 0.25, 0.3),
-            "MP": Point(1e8, 10.0, 0.25, 0.3),
-            "GP": Point(0.0, 10.0, 0.25, 0.3),
-        }
-
-    def test_a_strength_is_an_option_of_the_mitigation_that_is_on(self):
-        searched = space(strength_of="offset_shrinkage", strength=1.0)
-        assert [point.strength for point in searched.anchors(10.0).values()] == [1.0, 1.0, 1.0]
-        plain = {"epsilon": 0.1, "schedule": "one-shot", "distill": 0.0}
-        assert searched.options(Point(0.1, 10.0, strength=2.5)) == {**plain, "offset_shrinkage": 2.5}
-        assert space().options(Point(0.1, 10.0)) == plain
-        told = {"strength_of": "offset_shrinkage", "strength_range": "0.0,4.0", "anchors_strength": "1.0"}
-        assert searched.params == space().params | told
 
     def test_the_number_of_options_that_are_searched(self):
         assert space().dimensions == 1
         assert space(ratios=(5.0, 10.0)).dimensions == 2
-        assert space(ratios=(5.0, 10.0), longest_ramp=0.8).dimensions == 4
-        assert space(strength_of="class_weight_power").dimensions == 2
 
-    def test_params_without_and_with_schedules(self):
+    def test_params(self):
         plain = {"objective": "accuracy", "ratios": "10.0", "epsilon_range": "1e-08,100.0", "lambda": "0.0005"}
         assert space().params == plain
-        assert space(settings={"seeds": "0,1"}, longest_ramp=0.8, ramp=0.5, distill=0.3).params == {
-            **plain,
-            "seeds": "0,1",
-            "ramp_range": "0.0,0.8",
-            "distill_range": "0.0,1.0",
-            "anchors_ramp": "0.5",
-            "anchors_distill": "0.3",
-        }
+        assert space(settings={"seeds": "0,1"}).params == {**plain, "seeds": "0,1"}
 
 
 def test_the_anchors_come_first_and_count(store, request):
@@ -146,109 +115,6 @@ def test_epsilon_alone_is_searched_where_it_was_before_there_were_schedules(stor
     )
 
 
-class TestSchedules:
-    SPACE = space(longest_ramp=0.8, ramp=0.5, distill=0.3)
-
-    def test_each_anchor_comes_in_one_shot_and_gradually(self, store, request):
-        search = TuningSearch(store, request.node.name, self.SPACE)
-        made(search, 12)
-        trials = search.trials()
-        assert trials["anchor"].tolist()[:7] == ["lambda", "MP", "GP", "lambda cubic", "MP cubic", "GP cubic", ""]
-        assert trials["epsilon"].tolist()[:6] == [5e-4, AS_MAGNITUDE, 0.0] * 2
-        assert trials["ramp"].tolist()[:6] == [0.0] * 3 + [0.5] * 3
-        assert trials["distill"].tolist()[:6] == [0.3] * 6
-
-    @pytest.mark.slow
-    def test_ramps_and_distillation_are_searched_in_steps_that_have_0(self, store, request):
-        search = TuningSearch(store, request.node.name, self.SPACE)
-        made(search, 40)
-        trials = search.trials().iloc[6:]
-        steps = [index / 20 for index in range(21)]
-        assert set(trials["ramp"]) <= set(steps[:17])
-        assert set(trials["distill"]) <= set(steps)
-        assert trials["ramp"].nunique() > 5
-        assert trials["distill"].nunique() > 5
-
-    def test_optuna_knows_no_ramp_of_an_anchor_that_no_trial_could_have(self, store, request):
-        search = TuningSearch(store, request.node.name, space(longest_ramp=0.8, ramp=1 / 3, distill=0.3))
-        made(search, 6)
-        study = optuna.load_study(
-            study_name=request.node.name, storage=JournalStorage(JournalFileBackend(str(search.journal)))
-        )
-        assert [trial.params.get("ramp") for trial in study.trials] == [0.0] * 3 + [None] * 3
-        assert search.trials()["ramp"].tolist() == [0.0] * 3 + [1 / 3] * 3
-
-    def test_a_break_changes_nothing(self, store, request):
-        broken = TuningSearch(store, f"{request.node.name} broken, schedules", self.SPACE)
-        made(broken, 8)
-        made(TuningSearch(store, broken.name, self.SPACE), 12)
-        whole = TuningSearch(store, f"{request.node.name} whole, schedules", self.SPACE)
-        made(whole, 12)
-        columns = ["anchor", "epsilon", "ramp", "distill"]
-        assert broken.trials()[columns].equals(whole.trials()[columns])
-
-    def test_other_anchors_are_another_space(self):
-        other = [replace(self.SPACE, **changed).digest for changed in ({"ramp": 0.4}, {"distill": 0.0})]
-        assert len({self.SPACE.digest, *other}) == 3
-
-    def test_a_point_without_ramp_is_one_shot(self):
-        assert Point(1e-3, 10.0).options == {"epsilon": 1e-3, "schedule": "one-shot", "distill": 0.0}
-        assert Point(1e-3, 10.0, ramp=0.35, distill=0.1).params == {
-            "epsilon": "0.001",
-            "ratio": "10.0",
-            "schedule": "cubic",
-            "ramp": "0.35",
-            "distill": "0.1",
-        }
-
-
-class TestDecays:
-    SPACE = space(decays=("none", "cosine", "linear"), decay="none")
-
-    def make(self, search, total):
-        """Make the trials that are missing, of which those with cosine lose least."""
-        points = {"none": 3.0, "cosine": 1.0, "linear": 2.0}
-        while True:
-            with search.trial(total, late=False) as trial:
-                if not trial:
-                    return
-                search.record(trial, lost(points[search.point(trial).fine_tune_decay]), stopped=False)
-                search.end(trial.number)
-
-    def test_a_search_finds_the_decay_that_costs_least_and_then_tries_it_most(self, store, request):
-        search = TuningSearch(store, request.node.name, self.SPACE)
-        self.make(search, 20)
-        trials = search.trials()
-        assert trials["fine_tune_decay"].tolist()[:3] == ["none"] * 3
-        assert set(trials["fine_tune_decay"]) == {"none", "cosine", "linear"}
-        best = objectives.winner(trials, "accuracy").trial
-        assert trials["fine_tune_decay"][best] == "cosine"
-        assert (trials["fine_tune_decay"].iloc[10:] == "cosine").mean() > 0.5
-
-    def test_a_break_keeps_the_points(self, store, request):
-        broken = TuningSearch(store, f"{request.node.name} broken, decays", self.SPACE)
-        self.make(broken, 5)
-        before = broken.trials()["fine_tune_decay"].tolist()
-        again = TuningSearch(store, broken.name, self.SPACE)
-        self.make(again, 8)
-        whole = TuningSearch(store, f"{request.node.name} whole, decays", self.SPACE)
-        self.make(whole, 8)
-        columns = ["anchor", "epsilon", "fine_tune_decay"]
-        assert again.trials()[columns].equals(whole.trials()[columns])
-        assert again.trials()["fine_tune_decay"].tolist()[:5] == before
-
-    def test_a_decay_is_a_param_only_where_it_is_searched(self, store, request):
-        plain = {"epsilon": 0.1, "schedule": "one-shot", "distill": 0.0}
-        assert Point(0.1, 10.0, fine_tune_decay="cosine").options == {**plain, "fine_tune_decay": "cosine"}
-        assert "fine_tune_decay" not in Point(0.1, 10.0).values
-        told = {"fine_tune_decays": "none,cosine,linear", "anchors_fine_tune_decay": "none"}
-        assert self.SPACE.params == space().params | told
-        assert self.SPACE.dimensions == 2
-        search = TuningSearch(store, request.node.name, space())
-        made(search, 3)
-        assert "fine_tune_decay" not in search.trials()
-
-
 def test_a_whole_search_has_nothing_left_and_a_longer_one_goes_on(store, request):
     assert len(made(TuningSearch(store, request.node.name, space()), 4)) == 4
     assert made(TuningSearch(store, request.node.name, space()), 4) == []
@@ -279,27 +145,6 @@ def test_two_processes_never_take_the_same_trial(store, request):
     assert not first.running()
     with second.trial(3, late=False) as none:
         assert none is None
-
-
-@pytest.mark.parametrize("objective", ["accuracy", "alpha", "both"])
-def test_a_search_keeps_away_from_strengths_that_are_refused(store, request, objective):
-    """All other trials are ten points less accurate than the anchors, too little to win with the objective alpha."""
-    search = TuningSearch(store, request.node.name, space(objective, strength_of="constraint_step", strength=1e-2))
-    numbers_refused = []
-    while True:
-        with search.trial(60, late=False) as trial:
-            if not trial:
-                break
-            if search.point(trial).strength > 1e-2:  # two fifths of the range, on its logarithmic scale
-                search.refuse(trial, "diverged")
-                numbers_refused.append(trial.number)
-            else:
-                search.record(trial, lost(11 if trial.number > 2 else 1), stopped=False)
-            search.end(trial.number)
-    assert search.count() == 60
-    assert len(search.refused()) == len(numbers_refused)
-    assert not set(numbers_refused) & set(search.trials()["number"])
-    assert sum(number >= 30 for number in numbers_refused) < 12
 
 
 def test_a_refused_trial_of_a_process_that_was_killed_behind_its_run_counts(store, request):
@@ -399,9 +244,7 @@ class TestHopeless:
     ("other", "told"),
     [
         ({"objective": "alpha"}, "objective accuracy there, alpha here"),
-        ({"epsilon_range": (1e-6, 1.0)}, "epsilon_range 1e-08,100.0 there, 1e-06,1.0 here"),
         ({"settings": {"dataset_digest": "ab"}}, "dataset_digest none there, ab here"),
-        ({"longest_ramp": 0.8, "ramp": 0.5}, "ramp_range none there, 0.0,0.8 here"),
     ],
 )
 def test_a_search_of_another_space_is_told_apart(store, request, other, told):

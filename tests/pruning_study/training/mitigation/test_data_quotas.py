@@ -80,14 +80,13 @@ class TestImagesOfFineTuning:
         pixels = torch.from_numpy(setting.context.data.train_images[indices])
         assert torch.allclose(images.batch(torch.arange(126))[0], setting.context.normalization(pixels))
 
-    def test_are_the_same_again_and_more_of_the_same_at_a_larger_density(self, setting):
-        small, again, large = (chosen(setting, share) for share in (0.1, 0.1, 0.35))
-        assert small.tolist() == again.tolist()
-        assert set(small) < set(large)
+    def test_are_half_of_the_images_and_the_same_again(self, setting):
+        first, again = (fine_tuning_indices(*setting, RECALL) for _ in range(2))
+        assert first.tolist() == again.tolist()
 
     def test_are_others_for_another_seed(self, setting):
-        other = planned(replace(setting.plan.options, seed=1, data_density=0.1), setting.context.data)
-        assert set(fine_tuning_indices(*other, RECALL)) != set(chosen(setting, 0.1))
+        other = planned(replace(setting.plan.options, seed=1), setting.context.data)
+        assert set(fine_tuning_indices(*other, RECALL)) != set(fine_tuning_indices(*setting, RECALL))
 
     def test_prunes_at_the_batches_of_fewer_images(self, setting):
         """360 images have three batches of 128, and 126 have one: an epoch ends a ramp step."""
@@ -161,14 +160,14 @@ def test_a_pruned_run_and_its_control(run_command, tiny_npz, store_uri, engine):
         2,
     )  # of whose 20 images no class has all right
     quotas = ("--data-quotas", "recall")
-    for options in (("mp",), ("mp", *quotas), ("none", *quotas, "--data-density", 0.2)):
+    for options in (("mp",), ("mp", *quotas), ("none", *quotas)):
         result = run_command("prune", *quick, "--control", "none", "--pruner", *options)
         assert result.exit_code == 0, result.output
     found = {run.info.run_name: run.data.params for run in runs("pruned")}
     assert {name: (params.get("data_quotas"), params.get("data_density")) for name, params in found.items()} == {
         "10x s2 mp lenet5 tiny": (None, None),
         "10x s2 mp data quotas lenet5 tiny": ("recall", "0.5"),
-        "1x s2 none data quotas data-density 0.2 lenet5 tiny": ("recall", "0.2"),
+        "1x s2 none data quotas lenet5 tiny": ("recall", "0.5"),
     }
     assert len(runs("dense")) == 1
 
@@ -178,8 +177,6 @@ def test_a_pruned_run_and_its_control(run_command, tiny_npz, store_uri, engine):
     ("options", "error"),
     [
         (("--fine-tune-epochs", 0), "0 epochs leave no fine-tuning, which thinning by data quotas needs"),
-        (("--data-density", 0), "0 must be above 0 and at most 1"),
-        (("--data-density", 1.5), "1.5 must be above 0 and at most 1"),
     ],
 )
 def test_quotas_of_nothing__are_an_error_of_one_line_before_any_run(run_command, tiny_npz, store_uri, options, error):
