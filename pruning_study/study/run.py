@@ -1,15 +1,19 @@
 """Run a study: find each step of its grid in the tracking store, or have a worker make it."""
 
+import os
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
 import pandas as pd
 
-from analysis.common import csv_text
+from analysis.common import csv_text, imports
 from analysis.common.errors import StudyError
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
@@ -25,7 +29,7 @@ from pruning_study.study.plan import StudyPlan
 from pruning_study.study.processes import Died, Processes, SharedMemory, worker_count
 from pruning_study.study.progress import Progress
 from pruning_study.study.queue import FAILED, FOUND, MADE, NOT_MADE, Queue, StepOutcome
-from pruning_study.study.worker import KEPT_MODELS, SharedDataset, Worker
+from pruning_study.study.worker import KEPT_MODELS, SharedArray, SharedDataset, Worker
 from pruning_study.tracking import connect, reach, views
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
@@ -118,6 +122,8 @@ def make(store: Store, job: Writer, study_plan: StudyPlan, config: StudyConfig) 
                 store.end_dead()
             raise
     store.end_dead()
+    if "RAY_ADDRESS" in os.environ:
+        store.end_lost({key: outcome.run_id for key, outcome in queue.outcomes.items()})
     click.echo(_finish(job, queue, time.monotonic() - start))
     return queue
 
@@ -136,11 +142,11 @@ def _check_one_arithmetic(store: Store, queue: Queue, config: StudyConfig) -> No
 
 def _deal_out(store: Store, job: Writer, queue: Queue, study_plan: StudyPlan, config: StudyConfig) -> None:
     """Give steps to workers until all steps have ended."""
-    data = {key: SharedDataset(dataset, SharedMemory) for key, dataset in study_plan.data.items()}
+    share, workers = _workers(config, len(queue.steps_left()))
+    data = {key: SharedDataset(dataset, share) for key, dataset in study_plan.data.items()}
     worker = Worker(store.uri, store.experiment_id, study_plan.name, job.run_id, data)
     model_hashes: dict[int, list[str]] = {}  # worker -> hashes of the models that it has in memory
-    workers = worker_count(config.workers, len(queue.steps_left()))
-    with Progress(queue) as progress, Processes(workers, worker, progress.say) as pool:
+    with Progress(queue) as progress, workers(worker, progress.say) as pool:
         flushed = time.monotonic()
         while not queue.is_done:
             for number in pool.idle():
@@ -166,6 +172,18 @@ def _deal_out(store: Store, job: Writer, queue: Queue, study_plan: StudyPlan, co
             if time.monotonic() - flushed > SECONDS_BETWEEN_METRICS:
                 flushed = time.monotonic()
                 job.epoch(len(queue.outcomes), _counts(queue))
+
+
+def _workers(config: StudyConfig, tasks: int) -> tuple[Callable[[np.ndarray], SharedArray], Callable[..., Any]]:
+    """Return how arrays are shared and workers started: on the Ray cluster at RAY_ADDRESS, or on this machine."""
+    if "RAY_ADDRESS" not in os.environ:
+        return SharedMemory, partial(Processes, worker_count(config.workers, tasks))
+    imports.check_installed("cluster", {"ray": "ray"})
+    from pruning_study.study import cluster
+
+    cluster.connect()
+    # Ray prints the lines of its processes itself.
+    return cluster.StoredArray, lambda worker, say: cluster.Cluster(worker, gpus=int(config.device == "cuda"))
 
 
 def _counts(queue: Queue) -> dict[str, float]:
