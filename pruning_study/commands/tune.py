@@ -26,12 +26,11 @@ from analysis.statistics.winner_comparisons import comparisons
 from pruning_study.options.config import CUBIC, TuneConfig
 from pruning_study.steps import pruned, runs
 from pruning_study.steps.context import Context, JobContext
-from pruning_study.steps.found_runs import IN_ANOTHER_EXPERIMENT, engine_lines, ids_of_found
 from pruning_study.steps.identity import hashed_params
 from pruning_study.steps.loaded import load_context
-from pruning_study.steps.plan import PrunePlan, plan_pruning
-from pruning_study.steps.resolved import check_decay
+from pruning_study.steps.plan import PrunePlan, Pruning, plan_pruning
 from pruning_study.steps.text_tables import text_table
+from pruning_study.steps.timing import check_decay
 from pruning_study.study.searched_networks import SearchedNetwork, new_networks, of_seed
 from pruning_study.study.tuning import objectives
 from pruning_study.study.tuning.objectives import PairedRecalls
@@ -65,7 +64,7 @@ class Network(SearchedNetwork):
 
     def with_options(self, options: Mapping[str, Any], ratio: float) -> PrunePlan:
         """Return the plan with other pruning options, at a ratio."""
-        return plan_pruning(replace(self.plan.options, **options, ratio=(ratio,)), self.context)
+        return plan_pruning(replace(self.plan.options, **options, ratio=(ratio,)), self.context).at(ratio)
 
 
 def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
@@ -110,8 +109,6 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
             result = _result(search, networks, config)
             _log(parent, search, result)
     next_steps = _next_steps(store, search, config, parent.run_id)
-    run_ids = ids_of_found(network.dense for network in networks)
-    other_engine = engine_lines(store, config.engine, context, run_ids, IN_ANOTHER_EXPERIMENT)
     said = [
         "",
         _table(result),
@@ -121,17 +118,17 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
         folded(*tuning_text.summary(result).splitlines()),
         "",
     ]
-    return "\n".join([*said, *next_steps, *other_engine])
+    return "\n".join([*said, *next_steps])
 
 
-def search_space(config: TuneConfig, plan: PrunePlan, context: Context, experiment_id: str) -> Space:
+def search_space(config: TuneConfig, plan: Pruning, context: Context, experiment_id: str) -> Space:
     searched_params, longest_ramp = TRIAL_PARAMS, None
     if config.tune_schedule:
         # With a gradual schedule and distillation, a plan has all params that trials may have, such as temperature.
         plan = plan_pruning(replace(plan.options, schedule=CUBIC, distill=1.0), context)
         searched_params = TRIAL_PARAMS | SCHEDULE_PARAMS
         longest_ramp = _longest_ramp(plan.hyperparameters, plan.options.ramp_steps)
-    params = hashed_params(plan.params)
+    params = hashed_params(plan.at(plan.options.ratio[0]).params)
     if config.tune_decay:
         for decay in DECAYS:
             check_decay(replace(plan.hyperparameters, decay=decay), plan.images, "tune_decay")

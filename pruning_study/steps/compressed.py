@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from mlflow.entities import Run
 
-from analysis.common.errors import StudyError
 from analysis.runs import schema
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import in_layout
@@ -25,10 +23,10 @@ from pruning_study.options.config import PruneConfig
 from pruning_study.pruning.shrink import macs
 from pruning_study.steps import logged_model, quantized, runs, shrunk
 from pruning_study.steps.context import JobContext
-from pruning_study.steps.identity import ARTIFACTS, config_hash
+from pruning_study.steps.identity import config_hash
 from pruning_study.steps.measured import normalization_tags
 from pruning_study.steps.plan import Plan, plan_training
-from pruning_study.steps.runs import FinishedRun, LoadedRun, find_or_make
+from pruning_study.steps.runs import FinishedRun, LoadedRun, find_or_make, finished
 from pruning_study.tracking import scratch
 from pruning_study.tracking.store import Store
 from pruning_study.training.evaluation import Predictions, from_logits
@@ -98,7 +96,9 @@ def compress(plan: CompressPlan, context: JobContext, parent: Parent) -> Finishe
     StudyError
         If the network cannot be made smaller, written as ONNX or quantized, or if the store rejects the run.
     """
-    return find_or_make(plan, context, parent, read=_read, make=_compress)
+    return find_or_make(
+        plan, context, lambda run: finished(run, plan, context), lambda: _compress(plan, context, parent)
+    )
 
 
 def onnx_model(store: Store, run_id: str) -> "ModelProto":
@@ -120,7 +120,7 @@ def tested(store: Store, data: Dataset, run_id: str, model: "ModelProto") -> Pre
         As `onnx_model` returns it.
     """
     if not store.missing(run_id, [schema.PREDICTIONS]):
-        return runs.test_predictions(store, run_id, data)
+        return runs.test_predictions(store, run_id)
     logits = onnx_export.logits(model, data.test_images)
     predictions, loss = from_logits(torch.from_numpy(logits), torch.from_numpy(np.array(data.test_labels)))
     counts = predictions.counts(len(data.classes))
@@ -153,15 +153,6 @@ def compared(dense: "ModelProto", model: "ModelProto", images: np.ndarray, batch
 def _loaded(model: "ModelProto", inputs: dict[str, np.ndarray]) -> Callable[[], object]:
     """Load an ONNX model, and return a function that runs it on these inputs."""
     return partial(onnx_export.session(model, threads=1).run, [onnx_export.OUTPUT], inputs)
-
-
-def _read(run: Run, plan: CompressPlan, context: JobContext) -> FinishedRun:
-    if missing := context.store.missing(run.info.run_id, ARTIFACTS[schema.COMPRESSED]):
-        raise StudyError(f"it lacks {', '.join(missing)}")
-    if missing := [name for name in METRICS if name not in run.data.metrics]:
-        raise StudyError(f"it has no metric {missing[0]}")
-    runs.val_predictions(context.store, run.info.run_id, context)
-    return FinishedRun(run.info.run_id, plan.hash, is_reused=True, metrics=dict(run.data.metrics))
 
 
 def _compress(plan: CompressPlan, context: JobContext, parent: Parent) -> FinishedRun:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from mlflow.entities import Run
 
-from analysis.common.errors import StudyError
 from analysis.runs import schema
 from pruning_study.models import onnx_export, onnx_quantization
 from pruning_study.models.checkpoints import Classifier
@@ -93,7 +92,9 @@ def quantize(plan: QuantizePlan, context: JobContext, parent: Parent) -> Finishe
     StudyError
         If the network cannot be written as ONNX or cannot be quantized, or if the store rejects the run.
     """
-    return find_or_make(plan, context, parent, read=_read, make=_quantize)
+    return find_or_make(
+        plan, context, lambda run: finished(run, plan, context), lambda: _quantize(plan, context, parent)
+    )
 
 
 def export(context: Context, parent: LoadedRun) -> "ModelProto":
@@ -147,13 +148,6 @@ def examples(context: Context, weight_dtype: str) -> np.ndarray:
     if weight_dtype != schema.FIXED_INT8:
         return context.data.train_images[:0]
     return context.data.train_images[calibrating(context.train_indices, context.data.train_labels)]
-
-
-def _read(run: Run, plan: QuantizePlan, context: JobContext) -> FinishedRun:
-    finished_run = finished(run, plan, context)
-    if missing := [name for name in METRICS if name not in finished_run.metrics]:
-        raise StudyError(f"it has no metric {missing[0]}")
-    return finished_run
 
 
 def _quantize(plan: QuantizePlan, context: JobContext, parent: Parent) -> FinishedRun:
