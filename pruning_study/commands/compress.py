@@ -33,7 +33,7 @@ from pruning_study.options.config import CompressConfig
 from pruning_study.steps import deployed, known_images, logged_model, shrunk
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.followed import with_followed
-from pruning_study.steps.plan import PrunePlan, plan_pruning
+from pruning_study.steps.plan import Pruning, plan_pruning
 from pruning_study.steps.runs import LoadedRun
 from pruning_study.study.compression import figures, judgement, report, trying
 from pruning_study.study.compression.chains import Chain, chain_of
@@ -113,7 +113,7 @@ class Task(NamedTuple):
     Attributes
     ----------
     store : Store
-    plans, contexts : sequences of PrunePlan and Context
+    plans, contexts : sequences of Pruning and Context
         One plan and one context per network; a chain changes the options of the plan.
     given_run : Run, optional
         The dense run that the options name.
@@ -124,7 +124,7 @@ class Task(NamedTuple):
     """
 
     store: Store
-    plans: Sequence[PrunePlan]
+    plans: Sequence[Pruning]
     contexts: Sequence[Context]
     given_run: Run | None
     limits: Limits
@@ -171,7 +171,7 @@ def dense_networks(task: Task, job: Writer) -> list[Network]:
     return networks
 
 
-def _check_protocol(plan: PrunePlan) -> None:
+def _check_protocol(plan: Pruning) -> None:
     """Raise a StudyError if a named dense run has a protocol with which fine-tuning sees test images."""
     if plan.options.protocol_record.selects_on_test:
         raise StudyError(

@@ -17,9 +17,8 @@ from pruning_study.steps import controls, iterated, pictures, runs, shrunk
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import JobContext
 from pruning_study.steps.followed import with_followed
-from pruning_study.steps.found_runs import engine_lines, ids_of_found, lines_on_found
-from pruning_study.steps.iterated import LevelPlan, plan_chain
-from pruning_study.steps.runs import FinishedRun, LoadedRun
+from pruning_study.steps.iterated import Chain, plan_chain
+from pruning_study.steps.runs import FinishedRun, LoadedRun, lines_on_found
 from pruning_study.training import progress
 
 Say = Callable[[str], object]
@@ -32,7 +31,7 @@ HEADER = (
 class Iterated(NamedTuple):
     """A dense run, and the runs that were pruned one after another from it, keyed by iteration from 1."""
 
-    plan: LevelPlan
+    plan: Chain
     context: JobContext
     dense: LoadedRun
     levels: Mapping[int, FinishedRun]
@@ -40,10 +39,7 @@ class Iterated(NamedTuple):
 
 def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], say: Say) -> Iterator[str]:
     """Make or find the chain of each seed, and yield the lines to print; `each_iterated` describes the parameters."""
-    found_ids: list[str] = []
     for result in each_iterated(configs, options, say):
-        reused_ids = ids_of_found([result.dense, *result.levels.values()])
-        found_ids += reused_ids
         last = list(result.levels.values())[-1]
         yield "\n".join(
             [
@@ -51,13 +47,12 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
                 "",
                 f"dense run: {result.dense.run_id}",
                 f"last iteration: {last.run_id}",
-                *lines_on_found(reused_ids, len(result.levels) + 1),
+                *lines_on_found([result.dense, *result.levels.values()]),
                 *train_and_prune.what_next(result.context.store, last.run_id, result.plan.options),
             ]
         )
     if len(configs) > 1 and result.dense.dense.is_given:
         yield f"\n{folded(SAME_NETWORK)}"
-    yield from engine_lines(result.context.store, result.plan.options.engine, result.context, found_ids)
 
 
 def each_iterated(
@@ -109,7 +104,7 @@ def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterat
         train_and_prune.log_summary(job, summary(result))
         before = [dense.dense.predictions]
         changes = {
-            iteration: class_changes(classes, before, [runs.test_predictions(store, run.run_id, context.data)])
+            iteration: class_changes(classes, before, [runs.test_predictions(store, run.run_id)])
             for iteration, run in levels.items()
         }
         pictures.over_iterations(changes, plan.chain_name).savefig(job.folder / schema.SUMMARY_PICTURE)
@@ -150,7 +145,7 @@ def summary(result: Iterated) -> pd.DataFrame:
     return train_and_prune.summary(result.dense, rows, result.context.data.classes)
 
 
-def _amounts(plan: LevelPlan, iteration: int) -> dict[str, float]:
+def _amounts(plan: Chain, iteration: int) -> dict[str, float]:
     return {
         schema.ITERATION: iteration,
         schema.SPARSITY: plan.level_sparsity(iteration),
@@ -158,7 +153,7 @@ def _amounts(plan: LevelPlan, iteration: int) -> dict[str, float]:
     }
 
 
-def _row(plan: LevelPlan, classes: Sequence[str], iteration: int, run: FinishedRun) -> str:
+def _row(plan: Chain, classes: Sequence[str], iteration: int, run: FinishedRun) -> str:
     """Return the line to print for an iteration; iteration 0 is the dense network."""
     metrics = run.metrics
     recalls = [metrics[schema.RECALL + name] for name in schema.metric_names(classes)]

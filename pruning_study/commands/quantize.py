@@ -24,10 +24,9 @@ from pruning_study.steps import dense as dense_step
 from pruning_study.steps.class_changes import answers, class_changes, description, together
 from pruning_study.steps.context import JobContext
 from pruning_study.steps.followed import Follower, finished_run, with_followed
-from pruning_study.steps.found_runs import engine_lines, ids_of_found, with_origin
 from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import TrainPlan, plan_training
-from pruning_study.steps.runs import FinishedRun, LoadedRun
+from pruning_study.steps.runs import FinishedRun, LoadedRun, with_origin
 from pruning_study.steps.text_tables import text_table
 from pruning_study.tracking.connect import connect, connect_to_runs
 from pruning_study.tracking.store import Store
@@ -102,10 +101,6 @@ def quantize_each(
         yield _lines(store, result) if count == 1 else folded(f"[{index}/{count}] {_line(result)}")
     if len(results) > 1:
         yield _means(store, results)
-    if results and not named_runs:
-        yield from engine_lines(
-            store, config.engine, results[0].context, ids_of_found(result.parent for result in results)
-        )
     if failed:
         raise StudyError(f"{failed} of {count} networks were not quantized: the lines above say why")
 
@@ -169,7 +164,7 @@ def _quantized(
         # Latencies measured now are not comparable with those of found runs, whose machine may have been busier.
         float32 = deployed.measured(context, model()) if not reuse_tag else {}
         before, *after = (
-            runs.test_predictions(store, run_id, context.data)
+            runs.test_predictions(store, run_id)
             for run_id in (loaded.run_id, *(run.run_id for run in runs_of_dtypes.values()))
         )
         changes = {

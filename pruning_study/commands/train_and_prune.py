@@ -36,10 +36,9 @@ from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps.class_changes import class_changes, description, together
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.followed import following, with_followed
-from pruning_study.steps.found_runs import engine_lines, ids_of_found, with_origin
 from pruning_study.steps.loaded import load_context
-from pruning_study.steps.plan import PrunePlan, TrainPlan, plan_pruning, plan_training
-from pruning_study.steps.runs import FinishedRun, LoadedRun
+from pruning_study.steps.plan import Pruning, TrainPlan, plan_pruning, plan_training
+from pruning_study.steps.runs import FinishedRun, LoadedRun, with_origin
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study.pace import duration
 from pruning_study.tracking import views
@@ -50,8 +49,8 @@ from pruning_study.training import progress
 from pruning_study.training.evaluation import Predictions
 
 Config = TypeVar("Config", bound=TrainConfig)
-Pruning = TypeVar("Pruning", PruneConfig, IterateConfig)
-AnyPlan = TypeVar("AnyPlan", bound=PrunePlan)
+Options = TypeVar("Options", PruneConfig, IterateConfig)
+AnyPlan = TypeVar("AnyPlan", bound=Pruning)
 Result = TypeVar("Result")
 PrunedRuns = Mapping[float, FinishedRun]  # by ratio
 Say = Callable[[str], object]
@@ -71,8 +70,7 @@ class Pruned(NamedTuple):
 
     Attributes
     ----------
-    plan : PrunePlan
-        Plan at the first ratio.
+    plan : Pruning
     context : JobContext
         The context in which all runs were made.
     dense : LoadedRun
@@ -92,7 +90,7 @@ class Pruned(NamedTuple):
         The run of the control; None if none was made or found.
     """
 
-    plan: PrunePlan
+    plan: Pruning
     context: JobContext
     dense: LoadedRun
     pruned: PrunedRuns
@@ -106,13 +104,10 @@ class Pruned(NamedTuple):
 
 def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[str]:
     """Train a network for each seed, and yield the lines to print. `each_dense` describes the parameters."""
-    reused_ids: list[str] = []
     for result in each_dense(configs, options):
         plan, context, dense = result
-        reused_ids += ids_of_found([dense])
         lines = ["", _train_table(dense, context.data), "", f"dense run: {with_origin(dense)}"]
         yield _heading(result, configs) + "\n".join([*lines, *what_next(context.store, dense.run_id, plan.options)])
-    yield from engine_lines(context.store, plan.options.engine, context, reused_ids)
 
 
 def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str], say: Say) -> Iterator[str]:
@@ -131,15 +126,6 @@ def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str], say: 
         yield _heading(result, configs) + _pruned_lines(result)
     if len(results) > 1:
         yield f"\nmean of {len(results)} seeds\n\n{_comparison(results)}"
-    reused_ids = [
-        run_id
-        for result in results
-        for run_id in ids_of_found(
-            [result.dense, *result.pruned.values(), *([result.control] if result.control else [])]
-        )
-    ]
-    first = results[0]
-    yield from engine_lines(first.context.store, first.plan.options.engine, first.context, reused_ids)
 
 
 def _heading(result: "Trained | Pruned", configs: Sequence[TrainConfig]) -> str:
@@ -272,8 +258,7 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
         run_ids = [run.run_id for run in pruned.values()]
         job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | runs.found_tag(pruned.values()))
         predictions = {
-            ratio: runs.test_predictions(store, run_id, context.data)
-            for ratio, run_id in zip(pruned, run_ids, strict=True)
+            ratio: runs.test_predictions(store, run_id) for ratio, run_id in zip(pruned, run_ids, strict=True)
         }
         # There are no sizes without --shrink.
         sizes = dict(zip(pruned, shrunk.log_sizes(store, plan.options, context, run_ids), strict=False))
@@ -314,7 +299,7 @@ def _advice(model: str, data: Dataset) -> str:
     return f"; --model {name} is adapted to images below {SMALL} pixels"
 
 
-def _offsets(store: Store, plan: PrunePlan, pruned: PrunedRuns) -> dict[float, pd.DataFrame]:
+def _offsets(store: Store, plan: Pruning, pruned: PrunedRuns) -> dict[float, pd.DataFrame]:
     """Read the class offsets of pruned runs; the result is empty without `--class-offsets`."""
     tables = {}
     for ratio, run in pruned.items() if plan.options.class_offsets != "none" else ():
@@ -332,7 +317,7 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
     """Find or make the control of pruned runs, and describe the runs and their job again, with the control."""
     context, dense = result.context, result.dense
     control = _control(result, say)
-    of_control = [runs.test_predictions(context.store, control.run_id, context.data)]
+    of_control = [runs.test_predictions(context.store, control.run_id)]
     changes = {
         ratio: class_changes(context.data.classes, [dense.dense.predictions], [after], of_control)
         for ratio, after in result.predictions.items()
@@ -353,9 +338,8 @@ def _describe_again(result: Pruned, ratio: float, run: FinishedRun, control: Fin
     """Replace the description and the picture of a pruned run by those with the control, unless it has them."""
     from pruning_study.steps import pictures
 
-    plan, comparison = result.plan.at(ratio), result.changes[ratio]
-    name = plan.pruned_name(ratio)
-    how = markdown_line(pruned_step.description(plan, result.dense.run_id))
+    comparison, name = result.changes[ratio], result.plan.pruned_name(ratio)
+    how = markdown_line(pruned_step.description(result.plan, ratio, result.dense.run_id))
     tags = {schema.CONTROL_RUN_ID: control.run_id, MLFLOW_RUN_NOTE: f"{description({name: comparison})}\n\n{how}"}
     if tags.items() <= result.context.store.get(run.run_id).data.tags.items():
         return
@@ -386,7 +370,7 @@ def _control(result: Pruned, say: Say) -> FinishedRun:
         is_made = True
 
     try:
-        return pruned_step.prune(controls.plan_control(result.plan, context), context, result.dense, announce)
+        return pruned_step.prune(controls.plan_control(result.plan, context).at(1.0), context, result.dense, announce)
     except KeyboardInterrupt:
         if is_made:
             finished = "the pruned run is finished and the control is not"
@@ -399,7 +383,7 @@ def _control(result: Pruned, say: Say) -> FinishedRun:
 
 
 def opened(
-    config: Pruning, make_plan: Callable[[Pruning, Context], AnyPlan], decided: Mapping[str, str] | None = None
+    config: Options, make_plan: Callable[[Options, Context], AnyPlan], decided: Mapping[str, str] | None = None
 ) -> tuple[Store, AnyPlan, Context, Run | None]:
     """Prepare a pruning job: store, plan, context, and the dense run that `--dense-run-id` names.
 
@@ -421,17 +405,17 @@ def opened(
     named_run = store.get(config.dense_run_id) if config.dense_run_id else None
     config = following(config, named_run) if named_run else config
     context = load_context(config)
-    if config.weights or (named_run and schema.WEIGHTS_DIGEST in named_run.data.params):
-        known_images.warn(decided or known_images.decisions(config), context.data)
     plan = make_plan(config, context)
+    if config.weights or (named_run and schema.WEIGHTS_DIGEST in named_run.data.params):
+        known_images.warn(decided or known_images.decisions(plan), context.data)
     shrunk.check_followed(config, context)
     return store, plan, context, named_run
 
 
-def dense_run(plan: PrunePlan, context: JobContext, job: Writer, named_run: Run | None) -> LoadedRun:
+def dense_run(plan: Pruning, context: JobContext, job: Writer, named_run: Run | None) -> LoadedRun:
     """Load the named dense run, or else find or make the dense run of the plan; tag the job with the run's id."""
     if named_run:
-        dense = runs.load_named(context.store, named_run, plan, context)
+        dense = runs.load_named(context.store, named_run, plan.dense, context)
     else:
         dense = dense_step.train(plan.dense, context)
     job.tags({schema.DENSE_RUN_ID: dense.run_id})

@@ -21,10 +21,9 @@ from analysis.statistics.new_images import alpha_new
 from pruning_study.options.config import CUBIC, TuneConfig
 from pruning_study.steps import pruned, runs
 from pruning_study.steps.context import JobContext
-from pruning_study.steps.found_runs import IN_ANOTHER_EXPERIMENT, engine_lines, ids_of_found
 from pruning_study.steps.identity import hashed_params
 from pruning_study.steps.loaded import load_context
-from pruning_study.steps.plan import PrunePlan, plan_pruning
+from pruning_study.steps.plan import PrunePlan, Pruning, plan_pruning
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study.searched_networks import SearchedNetwork, new_networks, of_seed
 from pruning_study.study.tuning import objectives
@@ -58,7 +57,8 @@ class Network(SearchedNetwork):
 
     def with_options(self, point: Point) -> PrunePlan:
         """Return the plan with the options that a trial tries."""
-        return plan_pruning(replace(self.plan.options, epsilon=point.epsilon, ratio=(point.ratio,)), self.context)
+        options = replace(self.plan.options, epsilon=point.epsilon, ratio=(point.ratio,))
+        return plan_pruning(options, self.context).at(point.ratio)
 
 
 def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
@@ -102,8 +102,6 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
             result = _result(search, networks, config)
             _log(parent, search, result)
     next_steps = _next_steps(store, search, config, parent.run_id)
-    run_ids = ids_of_found(network.dense for network in networks)
-    other_engine = engine_lines(store, config.engine, context, run_ids, IN_ANOTHER_EXPERIMENT)
     said = [
         "",
         _table(result),
@@ -113,11 +111,11 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
         folded(*tuning_text.summary(result).splitlines()),
         "",
     ]
-    return "\n".join([*said, *next_steps, *other_engine])
+    return "\n".join([*said, *next_steps])
 
 
-def search_space(config: TuneConfig, plan: PrunePlan, experiment_id: str) -> Space:
-    params = hashed_params(plan.params)
+def search_space(config: TuneConfig, plan: Pruning, experiment_id: str) -> Space:
+    params = hashed_params(plan.at(plan.options.ratio[0]).params)
     return Space(
         objective=config.objective,
         ratios=config.ratio,

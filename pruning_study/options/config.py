@@ -8,7 +8,7 @@ import os
 import shlex
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from analysis.common.errors import StudyError, option_name
 from analysis.runs import schema
@@ -18,7 +18,6 @@ from pruning_study.options.protocols import PROTOCOLS, Protocol
 from pruning_study.options.record import Option, command, records
 from pruning_study.pruning import pruners
 from pruning_study.pruning.pruners import Pruner
-from pruning_study.training.mitigation import constraint_names
 
 ONE_SHOT = "one-shot"
 CUBIC = "cubic"
@@ -32,26 +31,6 @@ FIRST_CHAINS = 4
 # Options that weight images in the loss of fine-tuning
 _WEIGHING = ("performance_weighted", "constraint", "class_weights")
 T = TypeVar("T")
-
-
-class TrainingChoices(NamedTuple):
-    """Options of one training: that of the dense network, or the fine-tuning.
-
-    Attributes
-    ----------
-    prefix : str
-        Prefix of the names of this training's options and params.
-    epochs : int, optional
-    learning_rate : float, optional
-    decay : str
-    average_epochs : int
-    """
-
-    prefix: str
-    epochs: int | None
-    learning_rate: float | None
-    decay: str
-    average_epochs: int
 
 
 def default_data_dir() -> str:
@@ -163,28 +142,23 @@ class TrainConfig(_DenseOptions, table.SeedOptions, table.ForceOptions):
                 f"native does not train with {self.optimizer}: use torch, or --optimizer {SGD}",
             ),
         )
-        self._check_average(self.training_choices)
-
-    @property
-    def training_choices(self) -> TrainingChoices:
-        """Options of the training of the dense network."""
-        return TrainingChoices("", self.epochs, self.learning_rate, self.decay, self.average_epochs)
+        self._check_average(self.average_epochs, self.decay)
 
     @property
     def protocol_record(self) -> Protocol:
         """The protocol that the option `protocol` names, which holds defaults of other options."""
         return PROTOCOLS[self.protocol]
 
-    def _check_average(self, choices: TrainingChoices) -> None:
+    def _check_average(self, epochs: int, decay: str, prefix: str = "") -> None:
         """Raise a StudyError if averaging the last epochs conflicts with other options."""
-        option, epochs, decay = f"{choices.prefix}average_epochs", choices.average_epochs, choices.decay
+        option = f"{prefix}average_epochs"
         _refuse(
             (epochs == 1, option, "the mean of 1 epoch is the epoch itself: give 2 or more, or --kept-epoch last"),
             (
                 epochs and decay != "none",
                 option,
                 f"{epochs} epochs are averaged at a constant learning rate, but {decay} decays the rate to 0: give 0, "
-                f"or {option_name(choices.prefix)}decay none",
+                f"or {option_name(prefix)}decay none",
             ),
             (
                 epochs and self.kept_epoch == "best",
@@ -216,7 +190,9 @@ class PruneConfig(
         self._check_start()
         self._check_losses()
         if not self.starts_anew:
-            self._check_average(self.fine_tuning_choices)
+            averaged = self.average_epochs if self.fine_tune_average_epochs is None else self.fine_tune_average_epochs
+            averaged = averaged if self.fine_tune_epochs != 0 else 0
+            self._check_average(averaged, self.fine_tune_decay or self.decay, "fine_tune_")
         if self.is_gradual:
             pruners.check_gradual(self.pruner, "start" if self.starts_anew else "schedule")
 
@@ -276,29 +252,6 @@ class PruneConfig(
         return [name for name in _WEIGHING if getattr(self, name) != "none"]
 
     @property
-    def dual_step(self) -> float:
-        """Size of a dual step under a constraint; 0 without a constraint."""
-        return constraint_names.DUAL_STEPS.get((self.constraint, self.constraint_images), 0.0)
-
-    @property
-    def fine_tuning_choices(self) -> TrainingChoices:
-        """Options of the fine-tuning.
-
-        If its decay or its number of averaged epochs is not given, that of the dense training applies. With `--start
-        initialization`, these are the options of the dense training, during which the network is pruned.
-        """
-        if self.starts_anew:
-            return self.training_choices
-        averaged = self.average_epochs if self.fine_tune_average_epochs is None else self.fine_tune_average_epochs
-        return TrainingChoices(
-            "fine_tune_",
-            self.fine_tune_epochs,
-            self.fine_tune_learning_rate,
-            self.fine_tune_decay or self.decay,
-            0 if self.fine_tune_epochs == 0 else averaged,
-        )
-
-    @property
     def pruner_record(self) -> Pruner:
         """The pruner that the protocol uses for the option `pruner`; raises a StudyError as `pruners.pruner` does."""
         return self.protocol_record.pruner(self.pruner)
@@ -317,13 +270,6 @@ class PruneConfig(
     def is_gradual(self) -> bool:
         """Whether weights are pruned step by step; a ramp of 0 prunes at once."""
         return (self.starts_anew or (self.schedule != ONE_SHOT and self.ramp > 0)) and pruners.prunes(self.pruner)
-
-    @property
-    def logged_schedule(self) -> str:
-        """The schedule as runs log it; gradual pruning counts as cubic unless the network is sparse from the start."""
-        if not self.is_gradual:
-            return ONE_SHOT
-        return self.schedule if self.is_sparse_from_start else CUBIC
 
     @property
     def quantizes(self) -> bool:

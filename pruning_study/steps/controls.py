@@ -4,36 +4,36 @@ from dataclasses import replace
 
 from analysis.runs import schema
 from pruning_study.steps.context import Context
-from pruning_study.steps.plan import PrunePlan, plan_pruning
+from pruning_study.steps.plan import Pruning, plan_pruning
 from pruning_study.tracking.store import ComparedRun, Store
 from pruning_study.training.evaluation import Predictions
 
 
-def retrains(plan: PrunePlan) -> bool:
+def retrains(pruning: Pruning) -> bool:
     """Return whether the trained network is trained further after pruning, which changes classes by itself."""
-    return plan.hyperparameters.epochs > 0 and not plan.options.starts_anew
+    return pruning.hyperparameters.epochs > 0 and not pruning.options.starts_anew
 
 
-def has_control(plan: PrunePlan) -> bool:
+def has_control(pruning: Pruning) -> bool:
     """Return whether a pruned network can have a control, which is fine-tuned equally long without pruning."""
-    return plan.pruner.prunes and retrains(plan)
+    return pruning.pruner.prunes and retrains(pruning)
 
 
-def without_training(plan: PrunePlan, dense: Predictions) -> list[Predictions]:
+def without_training(pruning: Pruning, dense: Predictions) -> list[Predictions]:
     """Return the dense network's predictions as those of its control if only pruning changed it; otherwise none."""
-    return [dense] if plan.pruner.prunes and not retrains(plan) else []
+    return [dense] if pruning.pruner.prunes and not retrains(pruning) else []
 
 
-def plan_control(plan: PrunePlan, context: Context) -> PrunePlan:
+def plan_control(pruning: Pruning, context: Context) -> Pruning:
     """Plan the run that `--pruner none` makes with the same options.
 
     Parameters
     ----------
-    plan : PrunePlan
+    pruning : Pruning
         Plan of the pruned network, for which `has_control` is true.
     context : Context
     """
-    return plan_pruning(replace(plan.options, pruner=schema.CONTROL, ratio=(1.0,)), context)
+    return plan_pruning(replace(pruning.options, pruner=schema.CONTROL, ratio=(1.0,)), context)
 
 
 def tag(store: Store, dense_run_id: str = "") -> None:

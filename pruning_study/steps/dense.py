@@ -2,8 +2,9 @@
 
 import copy
 import math
-import time
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,20 +16,13 @@ from analysis.common.errors import StudyError
 from analysis.rendering.formats import markdown_line
 from analysis.runs import schema
 from pruning_study.data.datasets import class_characteristics
-from pruning_study.models import checkpoints
 from pruning_study.pruning import budget
 from pruning_study.steps.context import JobContext
-from pruning_study.steps.identity import ARTIFACTS
-from pruning_study.steps.measured import (
-    confusion_table,
-    log_fit,
-    run_tags,
-    training_setup,
-    write_evaluation,
-)
+from pruning_study.steps.measured import Trained, confusion_table, training_setup, write_run
 from pruning_study.steps.plan import TrainPlan
-from pruning_study.steps.runs import DenseRun, LoadedRun, find_or_make, load
-from pruning_study.training.loop import fit
+from pruning_study.steps.runs import LoadedRun, find_or_make, load
+from pruning_study.tracking.writer import Writer
+from pruning_study.training.loop import Fit, fit
 from pruning_study.training.recipes import Hyperparameters
 
 
@@ -45,58 +39,38 @@ def train(plan: TrainPlan, context: JobContext) -> LoadedRun:
     StudyError
         If training diverges, or if the store rejects the run.
     """
-    return find_or_make(plan, context, None, read=_read, make=_train)
+
+    def read(run: Run) -> LoadedRun:
+        return load(context.store, run, plan, context)
+
+    def make() -> LoadedRun:
+        weights, model = plan.options.weights, copy.deepcopy(context.model).to(context.device)
+        note = f"{plan.options.model} trained on {plan.dataset}{f', weights of {weights.name}' if weights else ''}"
+
+        def fitted(run: Writer, saved: Path) -> tuple[nn.Module, Fit]:
+            if weights:
+                return model, Fit(0, math.nan, {})
+            return model, fit(model, training_setup(plan, context), saved=saved, on_epoch=run.epoch)
+
+        return write_run(plan, context, None, note=note, train=fitted, describe=partial(_describe, plan, context, note))
+
+    return find_or_make(plan, context, read, make)
 
 
-def _read(run: Run, plan: TrainPlan, context: JobContext) -> LoadedRun:
-    if missing := context.store.missing(run.info.run_id, ARTIFACTS[schema.DENSE]):
-        raise StudyError(f"it lacks {', '.join(missing)}")
-    return load(context.store, run, plan, context)
-
-
-def _train(plan: TrainPlan, context: JobContext, parent: None) -> LoadedRun:
+def _describe(plan: TrainPlan, context: JobContext, note: str, trained: Trained) -> dict[str, float]:
+    """Describe a dense run in a sentence, a table and a picture, and return the norms of its gradient."""
     from pruning_study.steps import pictures  # matplotlib takes a second to import, and found runs need no pictures
 
-    start = time.perf_counter()
-    saved = context.store.saved_training(plan.hash, force=plan.force)
-    model = copy.deepcopy(context.model).to(context.device)
-    weights, classes = plan.options.weights, context.data.classes
-    origin = f", weights of {weights.name}" if weights else ""
-    note = f"{plan.options.model} trained on {plan.dataset}{origin}"
-    with context.store.run(
-        plan.name,
-        note=note,
-        tags=run_tags(plan, context),
-        params=dict(plan.params),
-        dataset=context.mlflow_dataset,
-        job_run_id=context.job_run_id,
-        child=False,
-    ) as run:
-        if not weights:
-            log_fit(run, fit(model, training_setup(plan, context), saved=saved, on_epoch=run.epoch))
-        gradient = context.engine.gradient(model, context.train)
-        predictions, val_predictions, metrics = write_evaluation(run, plan, context, model)
-        run.note(markdown_line(f"{_outcome(metrics, classes)}. {note}"))
-        checkpoints.save(run.folder / schema.GRADIENT, gradient)
-        characteristics = class_characteristics(context.data, context.train_indices)
-        csv_text.write(characteristics, run.folder / schema.CLASS_CHARACTERISTICS)
-        title = f"{plan.name}: accuracy {predictions.accuracy:.3f}"
-        pictures.confusion(confusion_table(predictions, classes), title).savefig(run.folder / schema.CONFUSION_PICTURE)
-        metrics |= _gradient_norms(plan.hyperparameters, model, gradient, context.unused)
-        run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
-    saved.unlink(missing_ok=True)
-    return LoadedRun(
-        run_id=run.run_id,
-        config_hash=plan.hash,
-        is_reused=False,
-        metrics=metrics,
-        model=model,
-        normalization=context.normalization,
-        masks={},
-        gradient=gradient,
-        iteration=0,
-        dense=DenseRun(run.run_id, dict(plan.params), predictions, val_predictions),
+    run, made, classes = trained.run, trained.made, context.data.classes
+    run.note(markdown_line(f"{_outcome(made.metrics, classes)}. {note}"))
+    csv_text.write(
+        class_characteristics(context.data, context.train_indices), run.folder / schema.CLASS_CHARACTERISTICS
     )
+    title = f"{plan.name}: accuracy {trained.predictions.accuracy:.3f}"
+    figure = pictures.confusion(confusion_table(trained.predictions, classes), title)
+    figure.savefig(run.folder / schema.CONFUSION_PICTURE)
+    assert made.gradient is not None
+    return _gradient_norms(plan.hyperparameters, made.model, made.gradient, context.unused)
 
 
 def _gradient_norms(

@@ -15,7 +15,6 @@ import pandas as pd
 import torch
 from mlflow.entities import Run
 
-from analysis.common.errors import StudyError
 from analysis.runs import schema
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Normalization
@@ -28,7 +27,7 @@ from pruning_study.pruning.shrink import macs
 from pruning_study.steps import logged_model, runs, shrunk
 from pruning_study.steps.compared import write_comparison
 from pruning_study.steps.context import Context, JobContext
-from pruning_study.steps.identity import ARTIFACTS, config_hash
+from pruning_study.steps.identity import config_hash
 from pruning_study.steps.measured import known_tags, normalization_tags, write_predictions
 from pruning_study.steps.plan import Plan, plan_training
 from pruning_study.steps.runs import DenseRun, FinishedRun, LoadedRun, find_or_make, finished
@@ -123,7 +122,9 @@ def quantize(plan: DeployPlan, context: JobContext, parent: Quantizable) -> Fini
     StudyError
         If the network cannot be written as ONNX or cannot be quantized, or if the store rejects the run.
     """
-    return find_or_make(plan, context, parent, read=_read, make=_quantize)
+    return find_or_make(
+        plan, context, lambda run: finished(run, plan, context), lambda: _quantize(plan, context, parent)
+    )
 
 
 def compress(plan: DeployPlan, context: JobContext, parent: Parent, options: PruneConfig) -> FinishedRun:
@@ -146,7 +147,9 @@ def compress(plan: DeployPlan, context: JobContext, parent: Parent, options: Pru
     StudyError
         If the network cannot be made smaller, written as ONNX or quantized, or if the store rejects the run.
     """
-    return find_or_make(plan, context, parent, read=_read, make=partial(_compress, options=options))
+    return find_or_make(
+        plan, context, lambda run: finished(run, plan, context), lambda: _compress(plan, context, parent, options)
+    )
 
 
 def export(context: Context, parent: LoadedRun) -> "ModelProto":
@@ -167,7 +170,7 @@ def tested(store: Store, data: Dataset, run_id: str, model: "ModelProto") -> Pre
         As `logged_model.stored` returns it.
     """
     if not store.missing(run_id, [schema.PREDICTIONS]):
-        return runs.test_predictions(store, run_id, data)
+        return runs.test_predictions(store, run_id)
     predictions, loss = _predict(model, data.test_images, data.test_labels)
     counts = predictions.counts(len(data.classes))
     recalls = zip(schema.metric_names(data.classes), counts.recall, strict=True)
@@ -251,19 +254,6 @@ def _in_format(model: "ModelProto", number_format: str, context: Context) -> "Mo
 
 def _predict(model: "ModelProto", images: np.ndarray, labels: np.ndarray) -> tuple[Predictions, float]:
     return from_logits(torch.from_numpy(onnx_export.logits(model, images)), torch.from_numpy(np.array(labels)))
-
-
-def _read(run: Run, plan: DeployPlan, context: JobContext) -> FinishedRun:
-    is_quantized = plan.kind == schema.QUANTIZED
-    needed = QUANTIZED_METRICS if is_quantized else COMPRESSED_METRICS
-    if missing := context.store.missing(run.info.run_id, ARTIFACTS[plan.kind]):
-        raise StudyError(f"it lacks {', '.join(missing)}")
-    if missing := [name for name in needed if name not in run.data.metrics]:
-        raise StudyError(f"it has no metric {missing[0]}")
-    if is_quantized:
-        return finished(run, plan, context)
-    runs.val_predictions(context.store, run.info.run_id, context)
-    return FinishedRun(run.info.run_id, plan.hash, is_reused=True, metrics=dict(run.data.metrics))
 
 
 def _run(

@@ -2,9 +2,8 @@
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Self
 
 from mlflow.entities import Run
 from torch import nn
@@ -16,18 +15,17 @@ from pruning_study.data.examples import number_of_batches
 from pruning_study.options.config import IterateConfig, typed
 from pruning_study.pruning import budget
 from pruning_study.pruning.masks import Masks
-from pruning_study.steps import pruned, resolved, selection
+from pruning_study.steps import pruned, selection
 from pruning_study.steps.context import Context, JobContext
-from pruning_study.steps.identity import config_hash
 from pruning_study.steps.measured import training_setup
-from pruning_study.steps.plan import PrunePlan, plan_pruning
+from pruning_study.steps.plan import PrunePlan, Pruning, dense_training, plan_pruning
 from pruning_study.steps.runs import LoadedRun, find_or_make, finished, load
 from pruning_study.training.loop import Fit, OnEpoch, fit, fit_steps
 
 
 @dataclass(frozen=True, kw_only=True)
-class LevelPlan(PrunePlan):
-    """Plan of a level of a chain: the level before is pruned, and trained again as the dense network was.
+class Chain(Pruning):
+    """How a chain prunes: at each level, the level before is pruned, and trained again as the dense network was.
 
     Parameters
     ----------
@@ -36,7 +34,7 @@ class LevelPlan(PrunePlan):
 
     chain: IterateConfig
 
-    def level(self, iteration: int, dense: Mapping[str, str] | None = None, parent_hash: str = "") -> Self:
+    def level(self, iteration: int, dense: Mapping[str, str] | None = None, parent_hash: str = "") -> PrunePlan:
         """Plan a level of the chain.
 
         Parameters
@@ -44,34 +42,29 @@ class LevelPlan(PrunePlan):
         iteration : int, >= 0
             Number of prunings since the dense run, including this one.
         dense : mapping of str, optional
-            Params of the dense run at the root; by default, the params of this plan's dense run.
+            Params of the dense run at the root; by default, the params of the planned dense run.
         parent_hash : str
             Hash of the run that is pruned.
         """
-        dense = self.dense.params if dense is None else dense
         ratio, chain = self.level_ratio(iteration), self.chain
         params = {
-            **dense,
-            **resolved.pruning_params(self.options, self.hyperparameters, ratio, iteration),
             schema.KEEP: text(chain.keep),
             schema.WEIGHT_TREATMENT: chain.weight_treatment,
             **({schema.REWIND_STEP: text(chain.rewind_step)} if chain.rewinds else {}),
             schema.RATIO_PRUNABLE: text(self.budget.prunable / self._weights_after(iteration)),
-            schema.SPARSITY: text(self.level_sparsity(iteration)),
         }
-        return replace(
-            self,
-            ratio=ratio,
-            kept_numbers={0: self.kept_after(iteration)},
-            params=params,
-            name=self.level_name(iteration, dense.get(schema.SEED, "")),
-            hash=config_hash(schema.PRUNED, params, parent_hash),
+        return self._plan(
+            (ratio, iteration, self.level_sparsity(iteration)),
+            (f"{ratio:.4g}x", f"{self.method} iteration {iteration}"),
+            params,
+            dense,
+            parent_hash,
             stream=f"iteration {iteration}",
+            kept_numbers={0: self.kept_after(iteration)},
         )
 
-    @property
-    def command(self) -> str:
-        iterations = int(self.params[schema.ITERATION]) + 1  # the dense network counts as the first
+    def command(self, plan: PrunePlan) -> str:
+        iterations = int(plan.params[schema.ITERATION]) + 1  # the dense network counts as the first
         return typed("iterate", self.chain, pruner=self.options.pruner, iterations=iterations)
 
     def kept_after(self, prunings: int) -> int | tuple[int, ...]:
@@ -104,25 +97,25 @@ class LevelPlan(PrunePlan):
         if not self.pruner.prunes:
             return f"Run {run_id}, trained {times} from {start}"
         share = f"{self.chain.keep:g} of the weights left are kept"
-        how = replace(self.options, pruner=self.pruner.name).method
+        how = super().method
         return f"Run {run_id}, pruned {times} by {how} ({share}), {then} trained from {start}"
 
     @property
+    def method(self) -> str:
+        return replace(self.chain, pruner=self.pruner.name).method
+
+    @property
     def chain_name(self) -> str:
-        return self.named("", self.method)
+        return self.dense.named("", self.method)
 
     @property
     def job_name(self) -> str:
         """Name of the job that makes the levels."""
-        return self.named("iterate", self.method)
-
-    def level_name(self, iteration: int, seed: str = "") -> str:
-        """Return the name of the run of a level."""
-        return self.named(f"{self.level_ratio(iteration):.4g}x", f"{self.method} iteration {iteration}", seed)
+        return self.dense.named("iterate", self.method)
 
 
-def plan_chain(options: IterateConfig, context: Context) -> LevelPlan:
-    """Plan the last level of a chain.
+def plan_chain(options: IterateConfig, context: Context) -> Chain:
+    """Plan a chain.
 
     Raises
     ------
@@ -130,50 +123,50 @@ def plan_chain(options: IterateConfig, context: Context) -> LevelPlan:
         As in `plan_pruning`; if an iteration leaves no weight in a layer, or fewer weights than layers; or if the step
         to rewind to is beyond the training.
     """
-    training = resolved.dense_training(options)
+    training = dense_training(options)
     pruning = plan_pruning(options.pruning, context, training)
-    method = replace(options, pruner=pruning.pruner.name).method
-    plan = LevelPlan(**vars(pruning) | {"method": method}, chain=options).level(options.iterations - 1)
-    steps = training.epochs * number_of_batches(len(context.train_indices), training.batch_size)
+    chain = Chain(**{item.name: getattr(pruning, item.name) for item in fields(pruning)}, chain=options)
+    chain.level(options.iterations - 1)
+    steps = training.epochs * number_of_batches(chain.images, training.batch_size)
     if options.rewind_step > steps:
         raise StudyError(
             f"step {options.rewind_step:,} is beyond the training of the dense network: give at most {steps}, "
             "the number of its steps",
             option="rewind_step",
         )
-    return plan
+    return chain
 
 
-def rewound(plan: LevelPlan, context: Context) -> nn.Module:
+def rewound(chain: Chain, context: Context) -> nn.Module:
     """Return the network to which levels rewind: the initial one, or the dense one after some steps of training.
 
     These steps are repeated from the same seed, once for all levels. On the same engine and processor, the result
     is the same to the last bit.
     """
-    key = plan.dense.hash, plan.chain.rewind_step
+    step = chain.chain.rewind_step
+    key = chain.dense.hash, step
     if key not in context.early_networks:
         model = copy.deepcopy(context.model).to(context.device)
-        if plan.chain.rewind_step:
-            fit_steps(model, training_setup(plan.dense, context), plan.chain.rewind_step)
+        if step:
+            fit_steps(model, training_setup(chain.dense, context), step)
         context.early_networks[key] = model
     return copy.deepcopy(context.early_networks[key])
 
 
-def levels(plan: LevelPlan, context: JobContext, dense: LoadedRun) -> Iterator[LoadedRun]:
+def levels(chain: Chain, context: JobContext, dense: LoadedRun) -> Iterator[LoadedRun]:
     """Find or make the levels of a chain in turn. `level` describes the parameters and errors."""
     parent = dense
-    for _ in range(1, plan.chain.iterations):
-        parent = level(plan, context, parent)
+    for _ in range(1, chain.chain.iterations):
+        parent = level(chain, context, parent)
         yield parent
 
 
-def level(plan: LevelPlan, context: JobContext, parent: LoadedRun) -> LoadedRun:
+def level(chain: Chain, context: JobContext, parent: LoadedRun) -> LoadedRun:
     """Find or make the run that prunes a parent once more and trains it again.
 
     Parameters
     ----------
-    plan : LevelPlan
-        Plan of any level of the chain.
+    chain : Chain
     context : JobContext
     parent : LoadedRun
         The dense run, or the level before.
@@ -183,37 +176,32 @@ def level(plan: LevelPlan, context: JobContext, parent: LoadedRun) -> LoadedRun:
     StudyError
         If scores are not finite, if training diverges, or if the store rejects the run.
     """
-    plan = plan.level(parent.iteration + 1, parent.dense.params, parent.config_hash)
+    plan = chain.level(parent.iteration + 1, parent.dense.params, parent.config_hash)
     # Only levels of the same dense run are reused. Their parents are not compared, because a parent that was deleted is
     # made again, identical but under a new id.
     plan = replace(plan, lineage={schema.DENSE_RUN_ID: parent.dense.run_id})
-    return find_or_make(plan, context, parent, read=_read, make=_make)
+
+    def read(run: Run) -> LoadedRun:
+        finished(run, plan, context)
+        return load(context.store, run, plan, context)
+
+    def train(
+        plan: PrunePlan, context: Context, parent: LoadedRun, saved: Path | None, on_epoch: OnEpoch
+    ) -> tuple[nn.Module, Fit]:
+        model = rewound(chain, context) if chain.chain.rewinds else copy.deepcopy(parent.model)
+        setup = replace(training_setup(plan, context), masks=level_masks(plan, context, parent))
+        return model, fit(model, setup, saved=saved, on_epoch=on_epoch)
+
+    note = chain.note(parent.run_id)
+    return find_or_make(plan, context, read, lambda: pruned.write_pruned(plan, context, parent, note=note, train=train))
 
 
-def _read(run: Run, plan: LevelPlan, context: JobContext) -> LoadedRun:
-    finished(run, plan, context)
-    return load(context.store, run, plan, context)
-
-
-def _make(plan: LevelPlan, context: JobContext, parent: LoadedRun) -> LoadedRun:
-    return pruned.write_run(plan, context, parent, note=plan.note(parent.run_id), train=train_level)
-
-
-def train_level(
-    plan: LevelPlan, context: Context, parent: LoadedRun, saved: Path | None, on_epoch: OnEpoch
-) -> tuple[nn.Module, Fit]:
-    """Prune a copy of the parent's model, or of the model to which training rewinds, and train it."""
-    masks = level_masks(plan, context, parent)
-    model = rewound(plan, context) if plan.chain.rewinds else copy.deepcopy(parent.model)
-    return model, fit(model, replace(training_setup(plan, context), masks=masks), saved=saved, on_epoch=on_epoch)
-
-
-def level_masks(plan: LevelPlan, context: Context, parent: LoadedRun) -> Masks:
+def level_masks(plan: PrunePlan, context: Context, parent: LoadedRun) -> Masks:
     """Return the masks of the level after a parent, from the scores of the parent's trained weights.
 
     Parameters
     ----------
-    plan : LevelPlan
+    plan : PrunePlan
     context : Context
     parent : LoadedRun
 
@@ -226,8 +214,8 @@ def level_masks(plan: LevelPlan, context: Context, parent: LoadedRun) -> Masks:
     StudyError
         If a score is NaN or infinite.
     """
-    theta = {name: parent.model.get_parameter(name).detach() for name in plan.prunable}
+    theta = {name: parent.model.get_parameter(name).detach() for name in plan.pruning.prunable}
     parent_masks = pruned.weights_left(plan, parent)
     return selection.select(
-        plan, context, parent.model, theta, plan.kept_numbers[0], parent_masks, gradient=parent.gradient
+        plan.pruning, context, parent.model, theta, plan.kept_numbers[0], parent_masks, gradient=parent.gradient
     )

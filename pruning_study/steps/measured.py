@@ -1,7 +1,10 @@
-"""Set up the training of a plan, and write the artifacts of a network's evaluation."""
+"""Train the network of a plan, and write its run: evaluation, artifacts, tags and metrics."""
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -15,13 +18,90 @@ from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.plan import Plan, TrainPlan
+from pruning_study.steps.runs import DenseRun, LoadedRun
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions, predict
 from pruning_study.training.loop import Fit
 from pruning_study.training.setup import TrainingSetup
 
-PER_EPOCH = {schema.TRAIN_LOSS, schema.VAL_LOSS, schema.VAL_ACCURACY}
-RUN_ONLY = {schema.DURATION, schema.IMAGES_PER_SECOND, schema.BEST_EPOCH}
+
+class Trained(NamedTuple):
+    """A network trained for a run, what its evaluation found, and the writer of the run's further artifacts."""
+
+    run: Writer
+    made: LoadedRun
+    fit: Fit
+    predictions: Predictions
+    val_predictions: Predictions
+
+
+Train: TypeAlias = Callable[[Writer, Path], tuple[nn.Module, Fit]]
+
+
+def write_run(
+    plan: TrainPlan,
+    context: JobContext,
+    parent: LoadedRun | None,
+    *,
+    note: str,
+    train: Train,
+    describe: Callable[[Trained], dict[str, float]],
+) -> LoadedRun:
+    """Train the network of a plan, and write its run.
+
+    Parameters
+    ----------
+    plan : TrainPlan
+    context : JobContext
+    parent : LoadedRun, optional
+        The run that is pruned; None for a dense run, which also gets the gradient of its loss.
+    note : str
+        A phrase that describes the run, without a full stop.
+    train : function
+        Makes the network, and saves its training in a file from which it can be resumed.
+    describe : function
+        Writes what only this kind of run has, and returns the metrics of it.
+
+    Raises
+    ------
+    StudyError
+        If training diverges, or if the store rejects the run.
+    """
+    start = time.perf_counter()
+    saved = context.store.saved_training(plan.hash, force=plan.force)
+    lineage = {schema.DENSE_RUN_ID: parent.dense.run_id, schema.PARENT_RUN_ID: parent.run_id} if parent else {}
+    with context.store.run(
+        plan.name,
+        note=note,
+        tags=run_tags(plan, context) | lineage,
+        params=dict(plan.params),
+        dataset=context.mlflow_dataset,
+        job_run_id=context.job_run_id,
+        child=parent is not None,
+    ) as run:
+        model, fitted = train(run, saved)
+        if fitted.best_epoch:
+            run.metrics({schema.BEST_EPOCH: fitted.best_epoch, schema.IMAGES_PER_SECOND: fitted.images_per_second})
+        gradient = None if parent else context.engine.gradient(model, context.train)
+        if gradient:
+            checkpoints.save(run.folder / schema.GRADIENT, gradient)
+        predictions, val_predictions, metrics = _write_evaluation(run, plan, context, model)
+        made = LoadedRun(
+            run_id=run.run_id,
+            config_hash=plan.hash,
+            is_reused=False,
+            metrics=metrics,
+            model=model,
+            normalization=context.normalization,
+            masks=fitted.masks,
+            gradient=gradient,
+            iteration=parent.iteration + 1 if parent else 0,
+            dense=parent.dense if parent else DenseRun(run.run_id, dict(plan.params), predictions, val_predictions),
+        )
+        metrics |= describe(Trained(run, made, fitted, predictions, val_predictions))
+        run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
+    saved.unlink(missing_ok=True)
+    return made
 
 
 def training_setup(plan: TrainPlan, context: Context) -> TrainingSetup:
@@ -38,28 +118,10 @@ def training_setup(plan: TrainPlan, context: Context) -> TrainingSetup:
     )
 
 
-def log_fit(run: Writer, fitted: Fit) -> None:
-    """Log the epoch whose weights are kept, and the training's speed, unless there was no training."""
-    if fitted.best_epoch:
-        run.metrics({schema.BEST_EPOCH: fitted.best_epoch, schema.IMAGES_PER_SECOND: fitted.images_per_second})
-
-
-def write_evaluation(
+def _write_evaluation(
     run: Writer, plan: TrainPlan, context: Context, model: nn.Module
 ) -> tuple[Predictions, Predictions, dict[str, float]]:
-    """Write the artifacts that every trained run has, and return its predictions and final metrics.
-
-    Returns
-    -------
-    predictions, val_predictions : Predictions
-        For the test images and for the validation images.
-    metrics : dict of float
-
-    Raises
-    ------
-    StudyError
-        If a loss is NaN or infinite.
-    """
+    """Write predictions and weights; return the predictions of test and validation images, and the final metrics."""
     test, validation = (predict(model, part, context.engine) for part in (context.test, context.validation))
     metrics = write_predictions(run, plan.name, context.data.classes, test, validation)
     checkpoints.save(
@@ -143,8 +205,3 @@ def normalization_tags(normalization: Normalization) -> dict[str, str]:
         schema.NORMALIZATION_MEAN: json.dumps(normalization.mean),
         schema.NORMALIZATION_STD: json.dumps(normalization.std),
     }
-
-
-def final_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return a run's metrics, except those of single epochs and those of the training itself, such as its speed."""
-    return {name: value for name, value in metrics.items() if name not in PER_EPOCH | RUN_ONLY}

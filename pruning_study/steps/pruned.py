@@ -3,12 +3,11 @@
 import copy
 import logging
 import math
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -27,13 +26,14 @@ from pruning_study.pruning.pruners import PRUNERS
 from pruning_study.pruning.schedules import Ramp
 from pruning_study.pruning.scores import magnitude
 from pruning_study.pruning.sparse_training import Exchange
-from pruning_study.steps import selection
+from pruning_study.steps import selection, timing
 from pruning_study.steps.compared import write_comparison
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.controls import without_training
-from pruning_study.steps.measured import log_fit, run_tags, training_setup, write_evaluation
-from pruning_study.steps.plan import PrunePlan, check_fine_tuning
+from pruning_study.steps.measured import Trained, training_setup, write_run
+from pruning_study.steps.plan import PrunePlan, Pruning
 from pruning_study.steps.runs import FinishedRun, LoadedRun, find_or_make, finished
+from pruning_study.tracking.writer import Writer
 from pruning_study.training.callbacks import Factors, MaskChanges, Teacher, Weighting
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.evaluation import Predictions, from_logits, predict
@@ -50,8 +50,7 @@ from pruning_study.training.setup import Callback
 
 log = logging.getLogger(__name__)
 
-AnyPlan = TypeVar("AnyPlan", bound=PrunePlan)
-Train: TypeAlias = Callable[[AnyPlan, Context, LoadedRun, Path | None, OnEpoch], tuple[nn.Module, Fit]]
+Train: TypeAlias = Callable[[PrunePlan, Context, LoadedRun, Path | None, OnEpoch], tuple[nn.Module, Fit]]
 
 
 def prune(
@@ -81,13 +80,21 @@ def prune(
         If scores are not finite, if fine-tuning diverges, or if the store rejects the run.
     """
     plan = plan_for(plan, context, parent)
-    return find_or_make(plan, context, parent, read=finished, make=_make, announce=announce)
+
+    def make() -> FinishedRun:
+        if announce:
+            announce()
+        return write_pruned(
+            plan, context, parent, note=description(plan.pruning, plan.ratio, parent.run_id), train=prune_and_fit
+        )
+
+    return find_or_make(plan, context, lambda run: finished(run, plan, context), make)
 
 
 def plan_for(plan: PrunePlan, context: Context, parent: LoadedRun) -> PrunePlan:
-    """Plan the run that prunes a parent's model at the ratio of a plan; raise the errors of `PrunePlan.at`."""
-    parent_masks = None if plan.filters else weights_left(plan, parent)
-    plan = plan.at(
+    """Plan the run that prunes a parent's model at the ratio of a plan; raise the errors of `Pruning.at`."""
+    parent_masks = None if plan.pruning.filters else weights_left(plan, parent)
+    plan = plan.pruning.at(
         plan.ratio,
         parent.dense.params,
         parent.config_hash,
@@ -99,20 +106,15 @@ def plan_for(plan: PrunePlan, context: Context, parent: LoadedRun) -> PrunePlan:
     return replace(plan, lineage={schema.PARENT_RUN_ID: parent.run_id})
 
 
-def _make(plan: PrunePlan, context: JobContext, parent: LoadedRun) -> FinishedRun:
-    """Make the run of `prune`."""
-    return write_run(plan, context, parent, note=description(plan, parent.run_id), train=prune_and_fit)
-
-
-def description(plan: PrunePlan, parent_id: str) -> str:
+def description(pruning: Pruning, ratio: float, parent_id: str) -> str:
     """Describe the run that prunes the model of another run, in a phrase without a full stop."""
-    how = " and fine-tuned" if plan.hyperparameters.epochs else ""
-    if plan.options.starts_anew:
-        how = " while it was trained again" if plan.pruning_times else ""
-    return f"Run {parent_id}, pruned by {plan.method} at ratio {plan.ratio:g}{how}"
+    how = " and fine-tuned" if pruning.hyperparameters.epochs else ""
+    if pruning.options.starts_anew:
+        how = " while it was trained again" if pruning.times else ""
+    return f"Run {parent_id}, pruned by {pruning.method} at ratio {ratio:g}{how}"
 
 
-def write_run(plan: AnyPlan, context: JobContext, parent: LoadedRun, *, note: str, train: Train[AnyPlan]) -> LoadedRun:
+def write_pruned(plan: PrunePlan, context: JobContext, parent: LoadedRun, *, note: str, train: Train) -> LoadedRun:
     """Make a pruned run.
 
     Parameters
@@ -125,53 +127,35 @@ def write_run(plan: AnyPlan, context: JobContext, parent: LoadedRun, *, note: st
     train : function
         Prunes and trains a network for the run, given the context with the parent's normalisation.
     """
-    start = time.perf_counter()
-    context, options = context.normalized_as(parent.normalization), plan.options
-    saved = context.store.saved_training(plan.hash, force=plan.force)
-    lineage = {schema.DENSE_RUN_ID: parent.dense.run_id, schema.PARENT_RUN_ID: parent.run_id}
-    with context.store.run(
-        plan.name,
-        note=note,
-        tags=run_tags(plan, context) | lineage,
-        params=dict(plan.params),
-        dataset=context.mlflow_dataset,
-        job_run_id=context.job_run_id,
-        child=True,
-    ) as run:
+    context = context.normalized_as(parent.normalization)
+
+    def fitted(run: Writer, saved: Path) -> tuple[nn.Module, Fit]:
         model, fitted = train(plan, context, parent, saved, run.epoch)
-        log_fit(run, fitted)
-        if options.dual_step:
-            table = constraints.multipliers(fitted.weighting, context.data.classes)
-            csv_text.write(table, run.folder / schema.MULTIPLIERS)
-        if options.class_weights != "none":
-            csv_text.write(_class_weights(options, context, parent), run.folder / schema.WEIGHTS)
-        if options.class_offsets != "none":
-            csv_text.write(_fold_offsets(options, context, parent, model), run.folder / schema.OFFSETS)
-        predictions, val_predictions, metrics = write_evaluation(run, plan, context, model)
-        checkpoints.save(run.folder / schema.MASK, fitted.masks)
-        _warn_of_emptied_layers(plan, fitted.masks)
-        metrics[schema.REALIZED_RATIO] = _realized_ratio(plan.budget.total, fitted.masks)
-        of_control = without_training(plan, parent.dense.predictions)
-        metrics |= write_comparison(
-            run, context, parent.dense, predictions, val_predictions, plan.name, note, of_control
-        )
-        is_one_shot = len(plan.kept_numbers) == 1 and not options.starts_anew
-        if is_one_shot and "grad" in plan.pruner.needs:
-            metrics[schema.MP_OVERLAP] = _mp_overlap(plan, parent, fitted.masks)
-        run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
-    saved.unlink(missing_ok=True)
-    return LoadedRun(
-        run_id=run.run_id,
-        config_hash=plan.hash,
-        is_reused=False,
-        metrics=metrics,
-        model=model,
-        normalization=context.normalization,
-        masks=fitted.masks,
-        gradient=None,
-        iteration=parent.iteration + 1,
-        dense=parent.dense,
+        if plan.options.class_offsets != "none":
+            csv_text.write(_fold_offsets(plan.options, context, parent, model), run.folder / schema.OFFSETS)
+        return model, fitted
+
+    describe = partial(_describe, plan, context, parent, note)
+    return write_run(plan, context, parent, note=note, train=fitted, describe=describe)
+
+
+def _describe(plan: PrunePlan, context: JobContext, parent: LoadedRun, note: str, trained: Trained) -> dict[str, float]:
+    """Write what pruning and mitigations did, and the comparison with the dense network; return the metrics."""
+    run, masks, options, pruning = trained.run, trained.fit.masks, plan.options, plan.pruning
+    if pruning.constraint_step:
+        table = constraints.multipliers(trained.fit.weighting, context.data.classes)
+        csv_text.write(table, run.folder / schema.MULTIPLIERS)
+    if options.class_weights != "none":
+        csv_text.write(_class_weights(options, context, parent), run.folder / schema.WEIGHTS)
+    checkpoints.save(run.folder / schema.MASK, masks)
+    _warn_of_emptied_layers(plan, masks)
+    of_control = without_training(pruning, parent.dense.predictions)
+    metrics = {schema.REALIZED_RATIO: _realized_ratio(pruning.budget.total, masks)} | write_comparison(
+        run, context, parent.dense, trained.predictions, trained.val_predictions, plan.name, note, of_control
     )
+    if len(plan.kept_numbers) == 1 and not options.starts_anew and "grad" in pruning.pruner.needs:
+        metrics[schema.MP_OVERLAP] = _mp_overlap(plan, parent, masks)
+    return metrics
 
 
 def trial(plan: PrunePlan, context: Context, parent: LoadedRun) -> Predictions:
@@ -218,14 +202,14 @@ def pruning_masks(plan: PrunePlan, context: Context, parent: LoadedRun) -> Masks
     StudyError
         If a score is NaN or infinite.
     """
-    theta = {name: parent.model.get_parameter(name).detach() for name in plan.prunable}
-    if plan.filters:
+    theta = {name: parent.model.get_parameter(name).detach() for name in plan.pruning.prunable}
+    if plan.pruning.filters:
         return selection.select_filters(plan, context, parent.model, theta)
     parent_masks = weights_left(plan, parent)
     n_kept = plan.kept_numbers[0]
     if parent_masks and n_kept == _count(parent_masks):
         return parent_masks
-    return selection.select(plan, context, parent.model, theta, n_kept, parent_masks, gradient=parent.gradient)
+    return selection.select(plan.pruning, context, parent.model, theta, n_kept, parent_masks, gradient=parent.gradient)
 
 
 def prune_and_fit(
@@ -249,8 +233,8 @@ def _callbacks(plan: PrunePlan, context: Context, parent: LoadedRun) -> list[Cal
     """Return the callbacks of fine-tuning."""
     callbacks: list[Callback] = []
     if plan.options.is_gradual:
-        choose, parent_masks = partial(selection.select, plan, context), weights_left(plan, parent)
-        callbacks.append(MaskChanges(Ramp(plan.kept_numbers, choose, plan.options.starts_anew, parent_masks)))
+        choose, parent_masks = partial(selection.select, plan.pruning, context), weights_left(plan, parent)
+        callbacks.append(MaskChanges(Ramp(plan.kept_numbers, choose, plan.pruning.regrow, parent_masks)))
     if distillation := _distillation(plan.options, parent.model):
         callbacks.append(Teacher(distillation))
     if rule := _weighting(plan, context, parent):
@@ -274,14 +258,14 @@ def _weighting(plan: PrunePlan, context: Context, parent: LoadedRun) -> Weightin
     options = plan.options
     if options.class_weights != "none" and options.class_weight_power:
         return class_weights.weighting(_class_weights(options, context, parent))
-    if not options.dual_step:
+    if not plan.pruning.constraint_step:
         return None
     each_step, classes = options.constraint_images == constraint_names.TRAIN, len(context.data.classes)
     images = context.train if each_step else context.validation
     return constraints.Constrained(
         constraints.measured(options.constraint, parent.model, images, context.engine, classes),
         torch.bincount(context.train.labels, minlength=classes),
-        options.dual_step,
+        plan.pruning.constraint_step,
         epoch_steps=number_of_batches(len(context.train), plan.hyperparameters.batch_size),
         each_step=each_step,
         first=max(plan.kept_numbers) if options.is_gradual else 0,
@@ -337,7 +321,7 @@ def fine_tuning_indices(plan: PrunePlan, context: Context, recall: np.ndarray, *
         classes=data.classes,
         remedy=_other_validation_images(data, is_given=is_given),
     )
-    check_fine_tuning(options, plan.hyperparameters, len(indices))
+    timing.check_fine_tuning(options, plan.hyperparameters, plan.pruning.times, len(indices))
     return indices
 
 
@@ -360,16 +344,16 @@ def _prune_while_training(
 
     With a pruner that prunes nothing, return the parent's model, because the same training would give the same model.
     """
-    if not plan.pruning_times:
+    if not plan.pruning.times:
         return copy.deepcopy(parent.model), Fit(0, math.nan, pruning_masks(plan, context, parent))
     model = copy.deepcopy(context.model).to(context.device)
-    regrows, theta = plan.options.starts_anew, {name: model.get_parameter(name).detach() for name in plan.prunable}
+    theta = {name: model.get_parameter(name).detach() for name in plan.pruning.prunable}
     ramp: Ramp | Exchange
     if plan.options.is_sparse_from_start:
         masks, ramp = selection.sparse_from_start(plan, context, theta)
     else:
-        masks = selection.select(plan, context, model, theta, plan.kept_numbers[0])
-        choose = partial(selection.select, plan, context)
+        masks = selection.select(plan.pruning, context, model, theta, plan.kept_numbers[0])
+        choose, regrows = partial(selection.select, plan.pruning, context), plan.pruning.regrow
         ramp = Ramp(plan.kept_numbers, choose, regrows, trains_pruned=regrows)
     # The stream is the parent's, so that batches come in the same order.
     setup = replace(training_setup(plan, context), masks=masks, callbacks=[MaskChanges(ramp)])
@@ -380,7 +364,7 @@ def weights_left(plan: PrunePlan, parent: LoadedRun) -> Masks | None:
     """Return masks of the parent's remaining prunable weights, or None if nothing is pruned yet."""
     if not parent.masks:
         return None
-    if foreign := sorted(parent.masks.keys() - plan.prunable.keys()):
+    if foreign := sorted(parent.masks.keys() - plan.pruning.prunable.keys()):
         if plan.options.keep_layers:
             raise StudyError(
                 f"run {parent.run_id} has pruned {foreign[0]}, which this option keeps: do not name that layer",
@@ -392,24 +376,24 @@ def weights_left(plan: PrunePlan, parent: LoadedRun) -> Masks | None:
         )
     return {
         name: parent.masks.get(name, torch.ones_like(parent.model.get_parameter(name), dtype=torch.bool))
-        for name in plan.prunable
+        for name in plan.pruning.prunable
     }
 
 
 def _mp_overlap(plan: PrunePlan, parent: LoadedRun, masks: Masks) -> float:
     """Return the share of the kept weights that magnitude pruning would also keep, if it kept equally many."""
-    own_masks = [masks[name] for name in plan.prunable]
+    own_masks = [masks[name] for name in plan.pruning.prunable]
     numbers = [int(mask.sum()) for mask in own_masks]
-    scores = [magnitude(parent.model.get_parameter(name).detach()) for name in plan.prunable]
+    scores = [magnitude(parent.model.get_parameter(name).detach()) for name in plan.pruning.prunable]
     remaining = weights_left(plan, parent)
-    candidates = [remaining[name] for name in plan.prunable] if remaining else None
-    kept_weights: int | list[int] = numbers if plan.scope == "layer" else sum(numbers)
+    candidates = [remaining[name] for name in plan.pruning.prunable] if remaining else None
+    kept_weights: int | list[int] = numbers if plan.pruning.scope == "layer" else sum(numbers)
     theirs = PRUNERS["mp"].masks(scores, kept_weights, candidates)
     return sum(int((own & their).sum()) for own, their in zip(own_masks, theirs, strict=True)) / sum(numbers)
 
 
 def _warn_of_emptied_layers(plan: PrunePlan, masks: Masks) -> None:
-    emptied = [name.removesuffix(".weight") for name in plan.prunable if not masks[name].any()]
+    emptied = [name.removesuffix(".weight") for name in plan.pruning.prunable if not masks[name].any()]
     if emptied:
         log.warning(
             "%s: no weight of %s is left; --keep-layers exempts layers from pruning", plan.name, ", ".join(emptied)

@@ -2,15 +2,15 @@
 
 import copy
 import logging
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from mlflow.entities import Run
 from torch import Tensor, nn
 
+from analysis.common.command_line import as_typed
 from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from analysis.runs import schema
@@ -19,23 +19,20 @@ from analysis.statistics.recalls import Recalls
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
-from pruning_study.pruning import budget
 from pruning_study.pruning.masks import Masks
-from pruning_study.pruning.pruners import own_unit
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.identity import ARTIFACTS
-from pruning_study.steps.measured import final_metrics
 from pruning_study.steps.plan import Plan, TrainPlan
-from pruning_study.steps.stored_network import OtherNetworkError, check_predictions
 from pruning_study.tracking.store import Store
 from pruning_study.training.evaluation import Predictions
 
-# Largest difference between two accuracies that are equal except for rounding
-SAME_ACCURACY = 1e-6
-
-verified: set[str] = set()  # ids of runs whose stored predictions this process has compared with their network's
+_OF_TRAINING = {
+    *(schema.TRAIN_LOSS, schema.VAL_LOSS, schema.VAL_ACCURACY),
+    *(schema.DURATION, schema.IMAGES_PER_SECOND, schema.BEST_EPOCH),
+}
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -107,106 +104,61 @@ class LoadedRun(FinishedRun):
     dense: DenseRun
 
 
-RunPlan = TypeVar("RunPlan", bound=Plan)
-Parent = TypeVar("Parent")
-Result = TypeVar("Result", bound=FinishedRun)
-Read: TypeAlias = Callable[[Run, RunPlan, JobContext], Result]
-Make: TypeAlias = Callable[[RunPlan, JobContext, Parent], Result]
-
-
-def find_or_make(
-    plan: RunPlan,
-    context: JobContext,
-    parent: Parent,
-    *,
-    read: Read[RunPlan, Result],
-    make: Make[RunPlan, Parent, Result],
-    announce: Callable[[], None] | None = None,
-) -> Result:
+def find_or_make(plan: Plan, context: JobContext, read: Callable[[Run], Result], make: Callable[[], Result]) -> Result:
     """Under a lock, find the newest usable run of a plan, or make one; no other process makes this run meanwhile.
 
     Parameters
     ----------
     plan : Plan
     context : JobContext
-    parent : LoadedRun, or another object that the step starts from
     read : function
-        Reads an existing run, as in `find`.
+        Reads a run that was found. If it raises a StudyError, the error is shown, and the next run is tried.
     make : function
         Makes the run.
-    announce : function, optional
-        Called before the run is made; not called if the run is found.
     """
-    with context.store.making(plan.hash):
-        if found := find(plan, context, read=read):
-            return found
-        if announce:
-            announce()
-        return make(plan, context, parent)
+    store = context.store
+    with store.making(plan.hash):
+        for run in [] if plan.force else store.find(plan.hash):
+            # A run without a parent tag starts from its dense run.
+            starts_from = {schema.PARENT_RUN_ID: run.data.tags.get(schema.DENSE_RUN_ID)} | run.data.tags
+            if plan.lineage.items() <= starts_from.items():
+                try:
+                    if missing := store.missing(run.info.run_id, ARTIFACTS[plan.kind]):
+                        raise StudyError(f"it lacks {', '.join(missing)}")
+                    return read(run)
+                except StudyError as error:
+                    log.warning(
+                        "%s run %s cannot be used, so an older run is used or a new run is made: %s",
+                        *(plan.kind, run.info.run_id, error),
+                    )
+        return make()
 
 
-def find(plan: RunPlan, context: JobContext, *, read: Read[RunPlan, Result]) -> Result | None:
-    """Find the newest usable run of a plan; return None if there is none or the plan forces a new run.
-
-    Parameters
-    ----------
-    plan : Plan
-    context : JobContext
-    read : function
-        Reads an existing run. It raises a StudyError if the run cannot be used; the error is shown, and the next run is
-        tried. An OtherNetworkError is not caught, because a new run would store another network under the
-        same hash.
-    """
-    for run in [] if plan.force else context.store.find(plan.hash):
-        if not _descends(run, plan.lineage):
-            continue
-        try:
-            return read(run, plan, context)
-        except OtherNetworkError:
-            raise
-        except StudyError as error:
-            log.warning(
-                "%s run %s cannot be used, so an older run is used or a new run is made: %s",
-                plan.kind,
-                run.info.run_id,
-                error,
-            )
-    return None
+def ids_of_found(runs: Iterable[FinishedRun]) -> list[str]:
+    """Return the ids of the runs that were found instead of made."""
+    return [run.run_id for run in runs if run.is_reused]
 
 
-def _descends(run: Run, lineage: Mapping[str, str]) -> bool:
-    """Return whether a run starts from the runs of a lineage; a run without a parent tag starts from its dense run."""
-    starts_from = {schema.PARENT_RUN_ID: run.data.tags.get(schema.DENSE_RUN_ID)} | run.data.tags
-    return all(starts_from.get(name) == run_id for name, run_id in lineage.items())
+def with_origin(run: FinishedRun) -> str:
+    """Return the id of a run; if the run was found, add that it was already made, and which option makes it again."""
+    return run.run_id + (f" (already made; {as_typed('force')} makes it again)" if run.is_reused else "")
+
+
+def lines_on_found(runs: Sequence[FinishedRun]) -> list[str]:
+    """Return a line on how many of the runs were already made; no line if none was."""
+    count = len(ids_of_found(runs))
+    return [f"{count} of {len(runs)} runs were already made; {as_typed('force')} makes them again"] if count else []
 
 
 def found_tag(results: Iterable[FinishedRun]) -> dict[str, str]:
     """Return a job's tag that names the runs that the job found; no tag if it made all runs."""
-    run_ids = [run.run_id for run in results if run.is_reused]
+    run_ids = ids_of_found(results)
     return {schema.FOUND_RUN_ID: ",".join(run_ids)} if run_ids else {}
 
 
 def finished(run: Run, plan: Plan, context: JobContext) -> FinishedRun:
-    """Check a pruned or quantized run that was found, and return it without loading its network.
-
-    Parameters
-    ----------
-    run : mlflow.entities.Run
-    plan : Plan
-    context : JobContext
-
-    Raises
-    ------
-    StudyError
-        If the run lacks an artifact or a metric, or if its predictions are damaged or belong to other images.
-    """
-    if missing := context.store.missing(run.info.run_id, ARTIFACTS[plan.kind]):
-        raise StudyError(f"it lacks {', '.join(missing)}")
-    test_predictions(context.store, run.info.run_id, context.data)
-    metrics = _metrics(run, context.data)
-    if not metrics.get(schema.REALIZED_RATIO, 0) >= 1:
-        raise StudyError(f"it has no metric {schema.REALIZED_RATIO} of 1 or more")
-    return FinishedRun(run.info.run_id, plan.hash, is_reused=True, metrics=metrics)
+    """Return a pruned or quantized run that was found, without loading its network."""
+    return FinishedRun(run.info.run_id, plan.hash, is_reused=True, metrics=final_metrics(run.data.metrics))
 
 
 def load(store: Store, run: Run, plan: TrainPlan, context: Context) -> LoadedRun:
@@ -224,31 +176,31 @@ def load(store: Store, run: Run, plan: TrainPlan, context: Context) -> LoadedRun
     ------
     StudyError
         If an artifact is missing, does not load, or does not fit the model or the data.
-    OtherNetworkError
-        If the network's predictions differ from those stored with the run.
     """
-    run_id = run.info.run_id
-    is_dense = run.data.tags.get(schema.KIND, schema.DENSE) == schema.DENSE
+    run_id, tags = run.info.run_id, run.data.tags
     check_fits(run, plan, context.data)
+    root = run
+    if is_pruned := tags.get(schema.KIND, schema.DENSE) != schema.DENSE:
+        root = store.get(tags[schema.DENSE_RUN_ID])
+        check_fits(root, plan, context.data)
     model, normalization = _model(store, run_id, context)
-    root = run if is_dense else _root(store, run, plan, context.data)
-    loaded = LoadedRun(
+    return LoadedRun(
         run_id=run_id,
-        config_hash=run.data.tags.get(schema.CONFIG_HASH, run_id),
+        config_hash=tags.get(schema.CONFIG_HASH, run_id),
         is_reused=True,
-        metrics=_metrics(run, context.data),
+        metrics=final_metrics(run.data.metrics),
         model=model.to(context.device),
         normalization=normalization,
-        masks={} if is_dense else _masks(store, run, model, context.unused),
-        gradient=_gradient(store, run_id, model) if is_dense else None,
-        iteration=0 if is_dense else _iteration(run),
-        dense=_dense_run(store, root, context),
+        masks=_tensors(store, run_id, schema.MASK, model) if is_pruned else {},
+        gradient=None if is_pruned else _tensors(store, run_id, schema.GRADIENT, model),
+        iteration=int(run.data.params.get(schema.ITERATION, 1)) if is_pruned else 0,
+        dense=DenseRun(
+            root.info.run_id,
+            dict(root.data.params),
+            test_predictions(store, root.info.run_id),
+            val_predictions(store, root.info.run_id),
+        ),
     )
-    if run_id not in verified:
-        stored = loaded.dense.predictions if is_dense else test_predictions(store, run_id, context.data)
-        check_predictions(run_id, plan.options.model, loaded.model, context.normalized_as(normalization), stored)
-        verified.add(run_id)
-    return loaded
 
 
 def load_named(store: Store, run: Run, plan: TrainPlan, context: Context) -> LoadedRun:
@@ -278,27 +230,16 @@ def check_fits(run: Run, plan: TrainPlan, data: Dataset) -> None:
         raise StudyError(f"the source of {plan.options.model} has changed since run {run_id}")
 
 
-def test_predictions(store: Store, run_id: str, data: Dataset) -> Predictions:
-    """Return a run's predictions for the test images.
-
-    Raises
-    ------
-    StudyError
-        If the predictions are damaged or belong to other images.
-    """
-    return _predictions(store, run_id, schema.PREDICTIONS, data.test_labels, len(data.classes))
+def test_predictions(store: Store, run_id: str) -> Predictions:
+    """Return a run's predictions for the test images."""
+    with store.artifact(run_id, schema.PREDICTIONS) as path:
+        return Predictions.load(path)
 
 
-def val_predictions(store: Store, run_id: str, context: Context) -> Predictions:
-    """Return a run's predictions for the validation images.
-
-    Raises
-    ------
-    StudyError
-        If the predictions are damaged or belong to other images.
-    """
-    labels = context.data.train_labels[context.validation_indices]
-    return _predictions(store, run_id, schema.VAL_PREDICTIONS, labels, len(context.data.classes))
+def val_predictions(store: Store, run_id: str) -> Predictions:
+    """Return a run's predictions for the validation images."""
+    with store.artifact(run_id, schema.VAL_PREDICTIONS) as path:
+        return Predictions.load(path)
 
 
 def is_at_chance(metrics: Mapping[str, float], data: Dataset) -> bool:
@@ -313,31 +254,9 @@ def logged_recalls(metrics: Mapping[str, float], classes: Sequence[str]) -> Reca
     return Recalls(recall, metrics[schema.TEST_ACCURACY])
 
 
-def _root(store: Store, run: Run, plan: TrainPlan, data: Dataset) -> Run:
-    """Return the dense run that a pruned run names."""
-    run_id = run.data.tags.get(schema.DENSE_RUN_ID)
-    if not run_id:
-        raise StudyError(f"pruned run {run.info.run_id} names no dense run")
-    root = store.get(run_id)
-    if root.data.tags.get(schema.KIND) != schema.DENSE:
-        raise StudyError(f"run {run_id}, which run {run.info.run_id} names as its dense run, is not a dense run")
-    check_fits(root, plan, data)
-    return root
-
-
-def _iteration(run: Run) -> int:
-    iteration = run.data.params.get(schema.ITERATION, schema.ABSENT[schema.ITERATION])
-    if not re.fullmatch("[1-9][0-9]{0,5}", iteration):
-        raise StudyError(f"run {run.info.run_id}: its param {schema.ITERATION} is {shortened(iteration)}")
-    return int(iteration)
-
-
-def _metrics(run: Run, data: Dataset) -> dict[str, float]:
-    metrics = final_metrics(run.data.metrics)
-    for name in (schema.TEST_ACCURACY, *(schema.RECALL + name for name in schema.metric_names(data.classes))):
-        if name not in metrics or metrics[name] < 0 or metrics[name] > 1:
-            raise StudyError(f"run {run.info.run_id} has no metric {name} between 0 and 1")
-    return metrics
+def final_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return a run's metrics, except those of single epochs and those of the training itself, such as its speed."""
+    return {name: value for name, value in metrics.items() if name not in _OF_TRAINING}
 
 
 def _model(store: Store, run_id: str, context: Context) -> tuple[nn.Module, Normalization]:
@@ -349,69 +268,8 @@ def _model(store: Store, run_id: str, context: Context) -> tuple[nn.Module, Norm
     return model, checkpoints.own_normalization(metadata)
 
 
-def _gradient(store: Store, run_id: str, model: nn.Module) -> dict[str, Tensor] | None:
-    """Read the gradient of every parameter; if it has NaN or infinite numbers, log a warning and return None."""
-    where = f"run {run_id}: {schema.GRADIENT}"
-    parameters = dict(model.named_parameters())
-    with store.artifact(run_id, schema.GRADIENT) as path:
-        gradient, _ = checkpoints.load(path, where)
-    gradient = {name: tensor.to(parameters[name]) for name, tensor in gradient.items()}
-    if name := checkpoints.not_finite(gradient):
-        log.warning("%s: %s holds NaN or infinite numbers, so the gradient is computed again", where, name)
-        return None
-    return gradient
-
-
-def _masks(store: Store, run: Run, model: nn.Module, unused: Sequence[str]) -> Masks:
-    """Read the masks of a pruned run for all prunable weights, including the output layer if it was pruned.
-
-    If filters were pruned, masks of biases and BatchNorm parameters are included too.
-    """
-    run_id, has_filters = run.info.run_id, own_unit(run.data.params.get(schema.PRUNER, "")) == "filter"
-    where = f"run {run_id}: {schema.MASK}"
-    keep = [name for name in run.data.params.get(schema.KEEP_LAYERS, "").split(",") if name]
-    with store.artifact(run_id, schema.MASK) as path:
-        masks, _ = checkpoints.load(path, where)
-    prunable = budget.prunable(model, output_layer=True, keep=keep, unused=unused)
-    parameters = dict(model.named_parameters())
-    wanted = prunable if masks.keys() >= set(prunable) else budget.prunable(model, keep=keep, unused=unused)
-    others = [name for name in masks if name in parameters and name not in prunable] if has_filters else []
-    weights = {name: parameters[name].detach() for name in (*wanted, *others)}
-    masks = {name: mask.to(weights[name].device) for name, mask in masks.items()}
-    for name, mask in masks.items():
-        if number_unmasked := int(weights[name][~mask].count_nonzero()):
-            raise StudyError(
-                f"{where} prunes {number_unmasked:,} weights of {name} that are not 0 in {schema.CHECKPOINT}"
-            )
-    return masks
-
-
-def _dense_run(store: Store, run: Run, context: Context) -> DenseRun:
-    test, val = (
-        _predictions(store, run.info.run_id, name, labels, len(context.data.classes))
-        for name, labels in (
-            (schema.PREDICTIONS, context.data.test_labels),
-            (schema.VAL_PREDICTIONS, context.data.train_labels[context.validation_indices]),
-        )
-    )
-    logged = run.data.metrics.get(schema.TEST_ACCURACY, np.nan)
-    if not abs(test.accuracy - logged) < SAME_ACCURACY:
-        raise StudyError(
-            f"dense run {run.info.run_id}: {schema.PREDICTIONS} has the accuracy {test.accuracy:g}, but the metric "
-            f"{schema.TEST_ACCURACY} is {logged:g}"
-        )
-    return DenseRun(run.info.run_id, dict(run.data.params), test, val)
-
-
-def _predictions(store: Store, run_id: str, name: str, labels: np.ndarray, classes: int) -> Predictions:
-    where = f"run {run_id}: {name}"
+def _tensors(store: Store, run_id: str, name: str, model: nn.Module) -> dict[str, Tensor]:
+    """Read the gradient or the masks of a network's parameters."""
     with store.artifact(run_id, name) as path:
-        try:
-            predictions = Predictions.load(path)
-        except StudyError as error:
-            raise StudyError(f"{where}: {error}") from error
-    if not np.array_equal(predictions.label, labels):
-        raise StudyError(f"{where} was made with other labels")
-    if not np.isin(predictions.predicted, np.arange(classes)).all():
-        raise StudyError(f"{where} predicts something that is not one of {classes} classes")
-    return predictions
+        tensors, _ = checkpoints.load(path, f"run {run_id}: {name}")
+    return {parameter: tensor.to(model.get_parameter(parameter).device) for parameter, tensor in tensors.items()}

@@ -18,7 +18,7 @@ from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.pruners import OPTION, Pruner
 from pruning_study.pruning.sparse_training import Exchange
 from pruning_study.steps.context import Context
-from pruning_study.steps.plan import PrunePlan
+from pruning_study.steps.plan import PrunePlan, Pruning
 from pruning_study.training import gradients
 
 # Number of images whose feature maps are scored, and batch size: five batches, as in the code of Sui et al. (2021).
@@ -26,7 +26,7 @@ MAP_IMAGES, _BATCH = 640, 128
 
 
 def select(
-    plan: PrunePlan,
+    pruning: Pruning,
     context: Context,
     model: nn.Module,
     theta: Mapping[str, Tensor],
@@ -35,11 +35,11 @@ def select(
     *,
     gradient: Mapping[str, Tensor] | None = None,
 ) -> Masks:
-    """Return masks that keep the weights with the largest scores of the plan's pruner.
+    """Return masks that keep the weights with the largest scores of the pruner.
 
     Parameters
     ----------
-    plan : PrunePlan
+    pruning : Pruning
     context : Context
     model : nn.Module
         The model at whose weights the gradient is computed.
@@ -61,19 +61,19 @@ def select(
     StudyError
         If a score is NaN or infinite, or if a score function of the user's own fails or returns no score.
     """
-    if (kept_weights if isinstance(kept_weights, int) else sum(kept_weights)) == plan.budget.prunable:
+    if (kept_weights if isinstance(kept_weights, int) else sum(kept_weights)) == pruning.budget.prunable:
         return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
-    pruner, seed, training = plan.pruner, plan.options.seed, plan.dense.hyperparameters
+    pruner, seed, training = pruning.pruner, pruning.options.seed, pruning.dense.hyperparameters
     arranged = partial(inputs_second, model) if pruner.unit == "channel" else dict
     theta, candidates = arranged(_in_single_precision(theta)), arranged(candidates or {})
     shared: dict[str, object] = {}
     if "epsilon" in pruner.needs:
-        shared["epsilon"] = plan.epsilon
+        shared["epsilon"] = pruning.epsilon
     if "generator" in pruner.needs:
         shared["generator"] = generator(seed, "random pruning")
     of_layers: dict[str, Mapping[str, Tensor]] = {}
     if "grad" in pruner.needs:
-        of_layers["grad"] = _objective_gradient(plan, context, model, theta, gradient)
+        of_layers["grad"] = _objective_gradient(pruning, context, model, theta, gradient)
     if "penalty_grad" in pruner.needs:
         of_layers["penalty_grad"] = {name: training.penalty_gradient(tensor) for name, tensor in theta.items()}
     if "class_grads" in pruner.needs:
@@ -85,7 +85,7 @@ def select(
             for name in theta
         ]
     candidate_masks = [candidates[name] for name in theta] if candidates else None
-    masks = pruner.masks(scores, kept_weights, candidate_masks, scope=plan.scope)
+    masks = pruner.masks(scores, kept_weights, candidate_masks, scope=pruning.scope)
     return arranged(dict(zip(theta, masks, strict=True)))
 
 
@@ -101,9 +101,9 @@ def sparse_from_start(plan: PrunePlan, context: Context, theta: Mapping[str, Ten
     theta : mapping of state-dict names to Tensors
         The prunable weights.
     """
-    seed, size = plan.options.seed, plan.dense.hyperparameters.batch_size
+    seed, size = plan.options.seed, plan.pruning.dense.hyperparameters.batch_size
     kept_numbers = cast(Mapping[int, int], plan.kept_numbers)
-    numbers = sparse_training.equal_numbers if plan.scope == "layer" else sparse_training.layer_numbers
+    numbers = sparse_training.equal_numbers if plan.pruning.scope == "layer" else sparse_training.layer_numbers
     of_layers = numbers([weights.shape for weights in theta.values()], kept_numbers[0])
 
     def gradient(model: nn.Module, batch: int) -> dict[str, Tensor]:
@@ -140,15 +140,15 @@ def select_filters(plan: PrunePlan, context: Context, model: nn.Module, theta: M
     StudyError
         If a score is NaN or infinite.
     """
-    assert plan.filters is not None
-    numbers, pruner = plan.filter_numbers, plan.pruner
+    numbers, pruner, removable = plan.filter_numbers, plan.pruning.pruner, plan.pruning.filters
+    assert removable is not None
     if "maps" in pruner.needs:
-        scores = _map_scores(pruner, plan.filters, plan.options.seed, model, context.train)
+        scores = _map_scores(pruner, removable, plan.options.seed, model, context.train)
     else:
-        scores = {name: pruner.score(theta=made) for name, made in filters.weights(plan.filters, theta).items()}
+        scores = {name: pruner.score(theta=made) for name, made in filters.weights(removable, theta).items()}
     channel_masks = pruner.masks([scores[name] for name in numbers], list(numbers.values()))
     full_masks = {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
-    return full_masks | filters.masks(plan.filters, dict(zip(numbers, channel_masks, strict=True)))
+    return full_masks | filters.masks(removable, dict(zip(numbers, channel_masks, strict=True)))
 
 
 def _map_scores(pruner: Pruner, removable: Filters, seed: int, model: nn.Module, train: Examples) -> dict[str, Tensor]:
@@ -191,27 +191,27 @@ def _in_single_precision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _objective_gradient(
-    plan: PrunePlan,
+    pruning: Pruning,
     context: Context,
     model: nn.Module,
     theta: Mapping[str, Tensor],
     gradient: Mapping[str, Tensor] | None,
 ) -> dict[str, Tensor]:
-    (objective, batches, mode), training = plan.gradient, plan.dense.hyperparameters
-    if batches or mode == "train":
+    training, batches = pruning.dense.hyperparameters, pruning.gradient_batches
+    if batches or pruning.gradient_mode == "train":
         gradient = gradients.sampled_gradient(
             model,
             context.train,
             context.engine.mean_gradient,
             batches=batches,
-            mode=mode,
+            mode=pruning.gradient_mode,
             batch_size=training.batch_size,
             augmentation=training.augmentation,
             black=context.normalization.black,
-            seed=plan.options.seed,
+            seed=pruning.options.seed,
         )
     gradient = _in_single_precision(gradient or context.engine.gradient(model, context.train))
-    weight_decay = training.weight_decay if objective == "regularized" else 0.0
+    weight_decay = training.weight_decay if pruning.gradient_objective == "regularized" else 0.0
     return {name: gradient[name] + weight_decay * training.penalty_gradient(tensor) for name, tensor in theta.items()}
 
 

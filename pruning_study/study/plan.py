@@ -16,9 +16,9 @@ from pruning_study.options.config import IterateConfig, PruneConfig, StudyConfig
 from pruning_study.steps import known_images
 from pruning_study.steps.context import Context
 from pruning_study.steps.identity import ARTIFACTS, config_hash, settings_hash
-from pruning_study.steps.iterated import LevelPlan, plan_chain
+from pruning_study.steps.iterated import Chain, plan_chain
 from pruning_study.steps.loaded import load_context
-from pruning_study.steps.plan import PrunePlan, TrainPlan, plan_pruning, with_ratios
+from pruning_study.steps.plan import PrunePlan, Pruning, TrainPlan, plan_pruning, with_ratios
 from pruning_study.study import grid
 from pruning_study.study.grid import Config, Grid, GridCell
 from pruning_study.tracking.connect import DEFAULT_EXPERIMENT_ID
@@ -125,12 +125,8 @@ def plan(grid_read: Grid, *, download: bool) -> StudyPlan:
     data = _data(grid_read.cells, faults, download=download and not grid_read.faults)
 
     @cache
-    def pruning(config: PruneConfig) -> PrunePlan:
-        return plan_pruning(config, load_context(config, data[source(config)]))
-
-    @cache
-    def chain(config: IterateConfig) -> LevelPlan:
-        return plan_chain(config, load_context(config, data[source(config)]))
+    def planned(config: Config) -> Pruning:
+        return plan_of(config, load_context(config, data[source(config)]))
 
     def steps(config: Config) -> list[Step]:
         if source(config) not in data:
@@ -139,12 +135,14 @@ def plan(grid_read: Grid, *, download: bool) -> StudyPlan:
                 Step(schema.PRUNED if iteration else schema.DENSE, config, iteration=iteration)
                 for iteration in range(levels)
             ]
-        if config.weights:
-            known_images.warn(known_images.decisions(config), data[source(config)])
         # Steps replace all params that depend on seed or ratio, so one plan serves all seeds and ratios.
+        but_ratio = config if isinstance(config, IterateConfig) else replace(config, ratio=(1.0,), sparsity=None)
+        plan = planned(replace(but_ratio, seed=0))
+        if config.weights:
+            known_images.warn(known_images.decisions(plan), data[source(config)])
         if isinstance(config, IterateConfig):
-            return chain_steps(config, chain(replace(config, seed=0)))
-        plan = pruning(replace(config, seed=0, ratio=(1.0,), sparsity=None))
+            assert isinstance(plan, Chain)
+            return chain_steps(config, plan)
         config = with_ratios(config, plan.budget)
         dense = dense_step(config, plan.dense)
         return [dense, pruned_step(config, plan, dense)]
@@ -160,8 +158,8 @@ def plan(grid_read: Grid, *, download: bool) -> StudyPlan:
     return StudyPlan(grid_read.name, tuple(unique_steps.values()), data, grid_read.primaries)
 
 
-def plan_of(config: Config, context: Context) -> PrunePlan:
-    """Plan the pruned run of a config; for iterative pruning, the last level."""
+def plan_of(config: Config, context: Context) -> Pruning:
+    """Plan how a config prunes, once or iteratively."""
     return plan_chain(config, context) if isinstance(config, IterateConfig) else plan_pruning(config, context)
 
 
@@ -179,14 +177,14 @@ def dense_step(config: Config, dense: TrainPlan) -> Step:
     return Step(schema.DENSE, config, config_hash=own_hash, settings_hash=alike)
 
 
-def pruned_step(config: PruneConfig, plan: PrunePlan, parent: Step) -> Step:
+def pruned_step(config: PruneConfig, plan: Pruning, parent: Step) -> Step:
     """Return the step that prunes the network of another step.
 
     Parameters
     ----------
     config : PruneConfig
         Options with one ratio.
-    plan : PrunePlan
+    plan : Pruning
         Its options differ from `config` at most in seed and ratio.
     parent : Step
         A dense step or a pruned one.
@@ -198,19 +196,19 @@ def pruned_step(config: PruneConfig, plan: PrunePlan, parent: Step) -> Step:
     """
     (ratio,), iteration = config.ratio, parent.iteration + 1
     try:
-        plan = plan.at(ratio, training_params(config, plan.dense), parent.config_hash, iteration=iteration)
+        pruned = plan.at(ratio, training_params(config, plan.dense), parent.config_hash, iteration=iteration)
     except StudyError as error:
-        raise StudyError(f"{error} ({config.model}, {plan.dataset})", option=error.option) from error
-    return _step_of_plan(config, plan, parent.config_hash, iteration)
+        raise StudyError(f"{error} ({config.model}, {plan.dense.dataset})", option=error.option) from error
+    return _step_of_plan(config, pruned, parent.config_hash, iteration)
 
 
-def chain_steps(config: IterateConfig, plan: LevelPlan) -> list[Step]:
+def chain_steps(config: IterateConfig, plan: Chain) -> list[Step]:
     """Return the steps of iterative pruning: the dense network, and each level, which starts from the level before.
 
     Parameters
     ----------
     config : IterateConfig
-    plan : LevelPlan
+    plan : Chain
         Its options differ from `config` at most in the seed.
     """
     steps = [dense_step(config, plan.dense)]

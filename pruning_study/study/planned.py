@@ -12,7 +12,7 @@ from analysis.runs import schema
 from analysis.runs.primaries import DIRECTIONS, OUTCOMES, MethodSelector, Primary, settings_of
 from pruning_study.data import datasets
 from pruning_study.options.config import PruneConfig, TrainConfig
-from pruning_study.steps.resolved import fine_tuning, pruning_params, training_params
+from pruning_study.steps.plan import Settings, dense_training, training_params
 
 KEYS = ("method", "baseline", "ratio", "outcomes", "datasets", "direction")
 NEEDED = ("method", "baseline", "ratio", "outcomes")
@@ -95,9 +95,9 @@ def _cells(configs: Iterable[PruneConfig]) -> list[_Cell]:
         described = {schema.DATASET: datasets.dataset_name(config.dataset)}
         if config.weights:  # they need not exist yet, so their path stands for their digest
             described[schema.WEIGHTS_DIGEST] = str(config.weights)
-        training = training_params(config, described)
-        pruning = pruning_params(config, fine_tuning(config), 1.0, iteration=1)
-        return training | pruning, tuple(training.items())
+        hyperparameters = dense_training(config)
+        training = training_params(config, hyperparameters, described)
+        return training | Settings.of(config, hyperparameters).params, tuple(training.items())
 
     cells: dict[tuple[PruneConfig, float], _Cell] = {}
     for config in configs:

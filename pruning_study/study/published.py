@@ -20,9 +20,9 @@ from pruning_study.models import checkpoints
 from pruning_study.options.config import IterateConfig, PruneConfig, VerifyConfig, of_command
 from pruning_study.pruning.pruners import PRUNERS
 from pruning_study.steps.context import Context
-from pruning_study.steps.iterated import LevelPlan
+from pruning_study.steps.iterated import Chain
 from pruning_study.steps.loaded import load_context
-from pruning_study.steps.plan import PrunePlan
+from pruning_study.steps.plan import Pruning
 from pruning_study.study.grid import Config
 from pruning_study.study.plan import (
     Source,
@@ -169,7 +169,7 @@ def steps_of(runs: Sequence[PublishedRun], config: VerifyConfig) -> PublishedSte
     by_run = {}
 
     @cache
-    def planned(options: Config) -> tuple[PrunePlan, Context]:
+    def planned(options: Config) -> tuple[Pruning, Context]:
         context = load_context(options, data[source(options)])
         return plan_of(options, context), context
 
@@ -206,22 +206,22 @@ def _load(options: Config) -> Dataset:
         raise StudyError(f"runs need {options.dataset}, as {file}: {error}", option="data_dir") from error
 
 
-def _steps(run: PublishedRun, options: Config, plan: PrunePlan) -> list[Step]:
+def _steps(run: PublishedRun, options: Config, plan: Pruning) -> list[Step]:
     """Return the steps that lead to a run, the run's own step last."""
     if isinstance(options, IterateConfig):
-        assert isinstance(plan, LevelPlan)
+        assert isinstance(plan, Chain)
         return chain_steps(options, plan)
     dense = dense_step(options, plan.dense)
     return [dense] if run.kind == schema.DENSE else [dense, pruned_step(options, plan, dense)]
 
 
-def _params_of(run: PublishedRun, options: Config, plan: PrunePlan) -> Mapping[str, str]:
+def _params_of(run: PublishedRun, options: Config, plan: Pruning) -> Mapping[str, str]:
     """Return the params of the run that these options would make."""
     dense = training_params(options, plan.dense)
     if run.kind == schema.DENSE:
         return dense
     if isinstance(options, IterateConfig):
-        assert isinstance(plan, LevelPlan)
+        assert isinstance(plan, Chain)
         return plan.level(options.iterations - 1, dense).params
     return plan.at(options.ratio[0], dense).params
 

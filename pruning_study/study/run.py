@@ -21,7 +21,6 @@ from analysis.runs import schema
 from analysis.runs.primaries import described
 from pruning_study.options.config import StudyConfig
 from pruning_study.steps import controls
-from pruning_study.steps.found_runs import IN_ANOTHER_EXPERIMENT, earlier, found_lines
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study import plan
 from pruning_study.study.pace import duration
@@ -69,9 +68,6 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> pd.DataF
         job.flush()
         queue = make(store, job, study_plan, config)
         controls.tag(store)
-        run_ids = [outcome.run_id for outcome in queue.outcomes.values() if outcome.state == FOUND]
-        for line in found_lines(store, config.engine, run_ids, IN_ANOTHER_EXPERIMENT):
-            click.echo(line)
         click.echo(f"\nthe report: pruning-analysis report {_where(store, study_plan)}")
         click.echo(f"the runs:   {store.how_to_look(indent=12)}")
         if failed := queue.counts[FAILED]:
@@ -113,7 +109,6 @@ def make(store: Store, job: Writer, study_plan: StudyPlan, config: StudyConfig) 
     click.echo(f"{len(queue.steps):,} runs: {queue.counts[FOUND]:,} found, {len(queue.steps_left()):,} to make")
     start = time.monotonic()
     if not queue.is_done:
-        _check_one_arithmetic(store, queue, config)
         try:
             _deal_out(store, job, queue, study_plan, config)
         except KeyboardInterrupt:
@@ -126,18 +121,6 @@ def make(store: Store, job: Writer, study_plan: StudyPlan, config: StudyConfig) 
         store.end_lost({key: outcome.run_id for key, outcome in queue.outcomes.items()})
     click.echo(_finish(job, queue, time.monotonic() - start))
     return queue
-
-
-def _check_one_arithmetic(store: Store, queue: Queue, config: StudyConfig) -> None:
-    """Refuse to add runs to a study that has runs of the native engine's earlier arithmetic."""
-    number = len(earlier(store, (outcome.run_id for outcome in queue.outcomes.values())))
-    if number and config.engine != "torch":
-        raise StudyError(
-            f"{number:,} of the runs that were found have an earlier arithmetic (no tag {schema.ARITHMETIC}), which "
-            "a study must not mix with the current arithmetic: make all runs in another --experiment, or finish the "
-            "study with the version that began it",
-            option="experiment",
-        )
 
 
 def _deal_out(store: Store, job: Writer, queue: Queue, study_plan: StudyPlan, config: StudyConfig) -> None:

@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 from pruning_study.steps import dense
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.loaded import load_context
-from pruning_study.steps.plan import PrunePlan, plan_pruning
+from pruning_study.steps.plan import Pruning, plan_pruning
 from pruning_study.steps.runs import LoadedRun
 
 
@@ -17,18 +17,18 @@ class SearchedNetwork:
 
     Parameters
     ----------
-    plan : PrunePlan
+    plan : Pruning
         A plan that prunes this network; plans of trials differ from it in pruning and fine-tuning.
     context : JobContext
     dense : LoadedRun
     """
 
-    plan: PrunePlan
+    plan: Pruning
     context: JobContext
     dense: LoadedRun
 
     @classmethod
-    def trained(cls, plan: PrunePlan, context: JobContext) -> Self:
+    def trained(cls, plan: Pruning, context: JobContext) -> Self:
         """Find or train the dense network of a plan."""
         return cls(plan, context, dense.train(plan.dense, context))
 
@@ -36,7 +36,7 @@ class SearchedNetwork:
 Network = TypeVar("Network", bound=SearchedNetwork)
 
 
-def of_seed(plan: PrunePlan, context: Context, seed: int) -> tuple[PrunePlan, Context]:
+def of_seed(plan: Pruning, context: Context, seed: int) -> tuple[Pruning, Context]:
     """Return the plan and the context of the network of another seed, with the same data in memory."""
     options = replace(plan.options, seed=seed, dense_run_id=None)
     other = load_context(options, context.data)

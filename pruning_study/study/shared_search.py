@@ -31,7 +31,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.common.errors import StudyError, first_line
 from analysis.runs import schema
-from pruning_study.steps.plan import PrunePlan
+from pruning_study.steps.plan import Pruning
 from pruning_study.study.trial_lines import TrialLines
 from pruning_study.tracking import locks
 from pruning_study.tracking.store import Store
@@ -67,9 +67,9 @@ class SearchSpace(ABC):
         """SHA-256 of the params; searches with the same digest search the same space."""
         return hashlib.sha256(json.dumps(self.params, sort_keys=True).encode()).hexdigest()
 
-    def default_name(self, plan: PrunePlan) -> str:
+    def default_name(self, plan: Pruning) -> str:
         """Return the name of a search in this space if `--study-name` gives none."""
-        return f"{plan.dataset}-{plan.options.model.replace(':', '-')}-{self.goal}-{self.digest[:8]}"
+        return f"{plan.dense.dataset}-{plan.options.model.replace(':', '-')}-{self.goal}-{self.digest[:8]}"
 
 
 Space = TypeVar("Space", bound=SearchSpace)

@@ -16,11 +16,10 @@ from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps import dense, iterated, pruned
 from pruning_study.steps.context import JobContext
-from pruning_study.steps.iterated import LevelPlan
+from pruning_study.steps.iterated import Chain
 from pruning_study.steps.loaded import load_context
-from pruning_study.steps.plan import PrunePlan
+from pruning_study.steps.plan import Pruning
 from pruning_study.steps.runs import FinishedRun, LoadedRun, load
-from pruning_study.steps.stored_network import OtherNetworkError
 from pruning_study.study.grid import Config
 from pruning_study.study.plan import Source, Step, plan_of, source
 from pruning_study.study.queue import FAILED, FOUND, MADE, StepOutcome
@@ -87,7 +86,7 @@ class Worker:
         self._shared = data
         self._data: dict[Source, Dataset] = {}
         self._store: Store | None = None
-        self._planned: tuple[Config, PrunePlan, JobContext] | None = None
+        self._planned: tuple[Config, Pruning, JobContext] | None = None
         self._models: dict[str, LoadedRun] = {}
 
     def __call__(self, step: Step) -> StepOutcome:
@@ -114,13 +113,13 @@ class Worker:
         self._keep(run)
         return run
 
-    def _pruned(self, plan: PrunePlan, context: JobContext, parent: LoadedRun, config: Config) -> FinishedRun:
-        if isinstance(plan, LevelPlan):
+    def _pruned(self, plan: Pruning, context: JobContext, parent: LoadedRun, config: Config) -> FinishedRun:
+        if isinstance(plan, Chain):
             return iterated.level(plan, context, parent)
         assert isinstance(config, PruneConfig)
         return pruned.prune(plan.at(config.ratio[0]), context, parent)
 
-    def _parent(self, parent_hash: str, plan: PrunePlan, context: JobContext) -> LoadedRun:
+    def _parent(self, parent_hash: str, plan: Pruning, context: JobContext) -> LoadedRun:
         """Return the run that a step starts from, which is in memory, in the store, or made again.
 
         A dense run or a level of iterative pruning that is missing or damaged is made again.
@@ -141,7 +140,7 @@ class Worker:
             while len(self._models) > KEPT_MODELS:
                 del self._models[next(iter(self._models))]
 
-    def _plan(self, config: Config) -> tuple[PrunePlan, JobContext]:
+    def _plan(self, config: Config) -> tuple[Pruning, JobContext]:
         but_ratio = replace(config, ratio=(1.0,)) if isinstance(config, PruneConfig) else config
         if self._planned is None or self._planned[0] != but_ratio:
             self._planned = None
@@ -158,20 +157,18 @@ class Worker:
         return self._data[key]
 
 
-def _load_stored(config_hash: str, plan: PrunePlan, context: JobContext) -> LoadedRun | None:
+def _load_stored(config_hash: str, plan: Pruning, context: JobContext) -> LoadedRun | None:
     for run in context.store.find(config_hash):
         try:
-            return load(context.store, run, plan, context)
-        except OtherNetworkError:
-            raise
+            return load(context.store, run, plan.dense, context)
         except StudyError as error:
             log.warning("run %s cannot be loaded: %s", run.info.run_id, error)
     return None
 
 
-def _level(level_hash: str, plan: PrunePlan, context: JobContext) -> LoadedRun:
+def _level(level_hash: str, plan: Pruning, context: JobContext) -> LoadedRun:
     """Find or make a level of iterative pruning, and all levels before it."""
-    if isinstance(plan, LevelPlan):
+    if isinstance(plan, Chain):
         for run in iterated.levels(plan, context, dense.train(plan.dense, context)):
             if run.config_hash == level_hash:
                 return run

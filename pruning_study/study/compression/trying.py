@@ -16,7 +16,7 @@ from pruning_study.steps import deployed, logged_model, pruned, runs, shrunk
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import Context
 from pruning_study.steps.identity import hashed_params
-from pruning_study.steps.plan import PrunePlan, plan_pruning
+from pruning_study.steps.plan import Pruning, plan_pruning
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.study.compression import judgement
 from pruning_study.study.compression.chains import LEAST_FILTER_RATIO, WEIGHT_RATIOS, Chain, ChainSpace
@@ -58,7 +58,7 @@ class Network(SearchedNetwork):
 
     def validated(self, chain: Chain) -> Validated:
         """Apply a chain, and find the validation images that the dense and the compressed network predict right."""
-        after = runs.val_predictions(self.context.store, self.make(chain).run_id, self.context)
+        after = runs.val_predictions(self.context.store, self.make(chain).run_id)
         return Validated(self.context.validation_indices, self.dense.dense.val_predictions.right, after.right)
 
     def cost(self, chain: Chain, minimize: str) -> tuple[FinishedRun, float]:
@@ -78,8 +78,8 @@ class Network(SearchedNetwork):
         return deployed.compared(self.dense_model, self.model(run), images, [1])[0].share.median
 
     def _pruned(self, chain: Chain) -> FinishedRun:
-        plan = plan_pruning(replace(self.plan.options, **chain.options), self.context)
-        return pruned.prune(plan, self.context, self.dense)
+        pruning = plan_pruning(replace(self.plan.options, **chain.options), self.context)
+        return pruned.prune(pruning.at(pruning.options.ratio[0]), self.context, self.dense)
 
 
 def in_turn(networks: Iterable[Network]) -> Iterator[Network]:
@@ -132,12 +132,12 @@ def check_better_than_chance(dense: LoadedRun) -> None:
         )
 
 
-def space_of(plan: PrunePlan, context: Context, minimize: str, more: Mapping[str, str]) -> tuple[ChainSpace, list[str]]:
+def space_of(plan: Pruning, context: Context, minimize: str, more: Mapping[str, str]) -> tuple[ChainSpace, list[str]]:
     """Return the space of chains for a network, and a line on each kind of step that cannot be applied to it.
 
     Parameters
     ----------
-    plan : PrunePlan
+    plan : Pruning
     context : Context
     minimize : {"size", "latency", "macs"}
     more : mapping of str
@@ -171,7 +171,7 @@ def space_of(plan: PrunePlan, context: Context, minimize: str, more: Mapping[str
     return space, lines
 
 
-def _filter_ratios(plan: PrunePlan, context: Context) -> tuple[float, float]:
+def _filter_ratios(plan: Pruning, context: Context) -> tuple[float, float]:
     """Return the ratio at which half of the filters are left, and the largest at which each layer has a filter left."""
     all_filters, total = context.filters(plan.prunable), plan.budget.total
     numbers = ({name: max(count // share, 1) for name, count in all_filters.numbers.items()} for share in (2, total))

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from pruning_study.steps.resolved import fine_tuning, pruning_times
 from torch import nn
 
 from analysis.common.errors import StudyError
@@ -17,7 +18,6 @@ from pruning_study.pruning.sparse_training import (
     random_masks,
     share_at,
 )
-from pruning_study.steps.resolved import fine_tuning, pruning_times
 from tests.error_lines import refused
 
 

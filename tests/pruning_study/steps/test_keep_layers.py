@@ -1,11 +1,11 @@
 """Layers that are not pruned (`--keep-layers`)."""
 
 import pytest
+from pruning_study.steps.resolved import pruning_params
 
 from analysis.common.errors import StudyError
 from pruning_study.options.config import PruneConfig
 from pruning_study.pruning import budget
-from pruning_study.steps.resolved import pruning_params
 from tests.error_lines import refused
 from tests.plans import planned
 

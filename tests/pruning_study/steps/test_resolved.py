@@ -1,7 +1,4 @@
 import pytest
-
-from analysis.common.errors import StudyError, option_name
-from pruning_study.options.config import PruneConfig
 from pruning_study.steps.resolved import (
     check_average,
     check_decay,
@@ -16,6 +13,9 @@ from pruning_study.steps.resolved import (
     recipe,
     training_params,
 )
+
+from analysis.common.errors import StudyError, option_name
+from pruning_study.options.config import PruneConfig
 from pruning_study.training.optimizer import REGULARIZERS
 
 PAPERS_EPSILON = 5e-4
