@@ -15,12 +15,12 @@ from analysis.common.errors import StudyError
 from analysis.runs import schema
 from pruning_study import models
 from pruning_study.options.config import PruneConfig
-from pruning_study.steps import resolved
+from pruning_study.steps.plan import Settings, dense_training, recipe
 
 options = PruneConfig(pruner="largest", regularizer="both", model="small")
-print(options.pruner_record.score.__name__, resolved.scope(options), "largest" in schema.BY_LAYER)
-print(*resolved.fine_tuning(options).regularizer)
-print(models.factory("small").__name__, resolved.recipe(options))
+print(options.pruner_record.score.__name__, Settings.of(options, dense_training(options)).scope, "largest" in schema.BY_LAYER)
+print(*Settings.of(options, dense_training(options)).hyperparameters.regularizer)
+print(models.factory("small").__name__, recipe(options))
 try:
     PruneConfig(pruner="big")
 except StudyError as error:
