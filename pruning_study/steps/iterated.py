@@ -185,15 +185,21 @@ def level(chain: Chain, context: JobContext, parent: LoadedRun) -> LoadedRun:
         finished(run, plan, context)
         return load(context.store, run, plan, context)
 
-    def train(
-        plan: PrunePlan, context: Context, parent: LoadedRun, saved: Path | None, on_epoch: OnEpoch
-    ) -> tuple[nn.Module, Fit]:
-        model = rewound(chain, context) if chain.chain.rewinds else copy.deepcopy(parent.model)
-        setup = replace(training_setup(plan, context), masks=level_masks(plan, context, parent))
-        return model, fit(model, setup, saved=saved, on_epoch=on_epoch)
-
     note = chain.note(parent.run_id)
-    return find_or_make(plan, context, read, lambda: pruned.write_pruned(plan, context, parent, note=note, train=train))
+    return find_or_make(
+        plan, context, read, lambda: pruned.write_pruned(plan, context, parent, note=note, train=train_level)
+    )
+
+
+def train_level(
+    plan: PrunePlan, context: Context, parent: LoadedRun, saved: Path | None, on_epoch: OnEpoch
+) -> tuple[nn.Module, Fit]:
+    """Prune a copy of the parent's model, or of the model to which training rewinds, and train it."""
+    chain = plan.pruning
+    assert isinstance(chain, Chain)
+    setup = replace(training_setup(plan, context), masks=level_masks(plan, context, parent))
+    model = rewound(chain, context) if chain.chain.rewinds else copy.deepcopy(parent.model)
+    return model, fit(model, setup, saved=saved, on_epoch=on_epoch)
 
 
 def level_masks(plan: PrunePlan, context: Context, parent: LoadedRun) -> Masks:

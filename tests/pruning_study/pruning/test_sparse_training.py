@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from pruning_study.steps.resolved import fine_tuning, pruning_times
+from pruning_study.steps.resolved import pruning_times
 from torch import nn
 
 from analysis.common.errors import StudyError
@@ -18,6 +18,8 @@ from pruning_study.pruning.sparse_training import (
     random_masks,
     share_at,
 )
+from pruning_study.steps.plan import Settings, dense_training
+from pruning_study.steps.timing import pruning_times
 from tests.error_lines import refused
 
 
@@ -153,4 +155,4 @@ def test_a_schedule_that_would_exchange_nothing_is_refused(options):
     """Three epochs of 43 steps: exchanges end at step 97, and 90 and 100 are the next one."""
     config = PruneConfig(schedule="rigl", epochs=3, **options)
     with refused("frequency", "leaves no exchange of weights"):
-        pruning_times(config, fine_tuning(config), 5500)
+        pruning_times(config, Settings.of(config, dense_training(config)).hyperparameters, 5500)

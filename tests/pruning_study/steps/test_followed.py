@@ -4,8 +4,8 @@ import pytest
 from mlflow.entities import Param, Run, RunData, RunInfo, RunTag
 
 from pruning_study.options.config import CompressConfig, IterateConfig, PruneConfig, TrainConfig
-from pruning_study.steps import resolved
 from pruning_study.steps.followed import following, with_followed
+from pruning_study.steps.plan import Settings, dense_training, training_params
 from pruning_study.tracking.connect import connect
 from pruning_study.training.recipes import RECIPES
 from tests.error_lines import error_line, refused
@@ -107,10 +107,10 @@ def test_the_training_of_a_dense_run_is_followed_although_few_epochs_drop_the_re
     info = RunInfo("ab", "0", "user", "FINISHED", 0, 1, "active")
     for epochs in range(1, 10):
         trained = TrainConfig(recipe=recipe, optimizer=optimizer, learning_rate=rate, epochs=epochs)
-        params = resolved.training_params(trained, {})
+        params = training_params(trained, dense_training(trained), {})
         dense = Run(info, RunData(params=[Param(*pair) for pair in params.items()], tags=[RunTag("kind", "dense")]))
         for own in (PruneConfig(), PruneConfig(learning_rate=rate)):
-            assert str(resolved.dense_training(following(own, dense))) == params["phases"]
+            assert str(dense_training(following(own, dense))) == params["phases"]
 
 
 def test_a_job_has_the_params_of_the_dense_run_that_it_names_and_its_learning_rate_as_it_was_typed():
@@ -129,7 +129,8 @@ def test_compress_averages_no_epochs_of_fine_tuning_if_those_of_the_dense_run_ar
     dense = Run(info, RunData(params=[Param("average_epochs", "7")], tags=[RunTag("kind", "dense")]))
     taken = following(CompressConfig().pruning, dense)
     assert taken.average_epochs == 7
-    assert (taken.fine_tuning_choices.decay, taken.fine_tuning_choices.average_epochs) == ("cosine", 0)
+    tuning = Settings.of(taken, dense_training(taken)).hyperparameters
+    assert (tuning.decay, tuning.average_epochs) == ("cosine", 0)
 
 
 def test_iterations_of_given_weights_may_end_as_the_options_say():

@@ -326,7 +326,7 @@ def test_levels_of_a_named_dense_run_start_from_that_one(chain, store, tiny_npz)
     config = IterateConfig(dataset=str(tiny_npz), dense_run_id=first.run_id, engine="torch", iterations=2)
     setting = planned(following(config, store.get(first.run_id)))
     assert setting.plan.hyperparameters.epochs == 1  # as the dense run
-    (level,) = iterated.levels(*setting.in_job(store), runs.load(store, store.get(first.run_id), *setting))
+    (level,) = iterated.levels(*setting.in_job(store), runs.load(store, store.get(first.run_id), *setting.dense))
     assert store.get(level.run_id).data.tags["parent_run_id"] == first.run_id != second.run_id
 
 

@@ -1,7 +1,6 @@
 """Layers that are not pruned (`--keep-layers`)."""
 
 import pytest
-from pruning_study.steps.resolved import pruning_params
 
 from analysis.common.errors import StudyError
 from pruning_study.options.config import PruneConfig
@@ -31,7 +30,7 @@ def test_the_last_layer_may_be_named(tiny_npz):
 
 def test_kept_layers_are_in_params_and_hash_only_where_used(tiny_npz):
     settings = [setting(tiny_npz, keep, ratio="1.1") for keep in (None, ("conv*", "fc1"))]
-    plain, kept = (pruning_params(each.plan.options, each.plan.hyperparameters, 1.1, 1) for each in settings)
+    plain, kept = (each.plan.params for each in settings)
     assert kept == {**plain, "keep_layers": "conv*,fc1"}
 
 

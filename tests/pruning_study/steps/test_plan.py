@@ -102,7 +102,7 @@ def test_the_control_keeps_all_that_is_left(tiny_npz):
 def test_a_plan_says_what_a_pruned_run_will_be(tiny_npz):
     config = PruneConfig(dataset=str(tiny_npz), ratio="10", schedule="cubic", fine_tune_epochs=4)
     plan = planned(config).plan.at(10.0, {"seed": "7"}, "parent", iteration=2, remaining=10_000)
-    assert (plan.ratio, plan.pruning_times, plan.kept_numbers[0]) == (10.0, {}, 10_000)
+    assert (plan.ratio, plan.pruning.times, plan.kept_numbers[0]) == (10.0, {}, 10_000)
     assert list(plan.kept_numbers.values())[-1] == 4_931
     assert plan.params["iteration"] == "2"
     assert plan.name == "10x s7 mp cubic iteration 2 lenet5 tiny"
@@ -113,13 +113,15 @@ def test_a_plan_says_what_a_pruned_run_will_be(tiny_npz):
 
 def test_a_plan_is_pure_data_that_follows_from_options_and_shapes(tiny_npz):
     config = PruneConfig(dataset=str(tiny_npz), ratio="10", pruner="up", schedule="cubic")
-    assert planned(config).plan == planned(config).plan != planned(config).plan.at(5.0)
+    plan = planned(config).plan
+    assert planned(config).plan == plan
+    assert planned(config).plan.at(10.0) == plan.at(10.0) != plan.at(5.0)
 
 
 def test_a_plan_of_pruning_while_training_has_its_batches(tiny_npz):
     config = PruneConfig(dataset=str(tiny_npz), ratio="10", start="initialization", begin=3, end=9, frequency=3)
     plan = planned(config).plan.at(10.0, {})
-    assert plan.pruning_times == {"begin": 3, "end": 9, "frequency": 3}
+    assert plan.pruning.times == {"begin": 3, "end": 9, "frequency": 3}
     assert list(plan.kept_numbers) == [0, 3, 6, 9]
     assert (plan.kept_numbers[0], plan.kept_numbers[9]) == (58_998, 4_931)
 

@@ -1,22 +1,13 @@
+from dataclasses import replace
+
 import pytest
-from pruning_study.steps.resolved import (
-    check_average,
-    check_decay,
-    check_ramp,
-    dense_training,
-    epsilon,
-    final_epochs,
-    fine_tuning,
-    gradient,
-    pruning_params,
-    pruning_times,
-    recipe,
-    training_params,
-)
 
 from analysis.common.errors import StudyError, option_name
 from pruning_study.options.config import PruneConfig
-from pruning_study.training.optimizer import REGULARIZERS
+from pruning_study.steps.plan import Settings, dense_training, recipe
+from pruning_study.steps.plan import training_params as params_of_training
+from pruning_study.steps.timing import check_average, check_decay, check_fine_tuning, pruning_times
+from pruning_study.training.regularizers import REGULARIZERS
 
 PAPERS_EPSILON = 5e-4
 
@@ -24,7 +15,21 @@ PAPERS_EPSILON = 5e-4
 def resolved(**options):
     """Return the options, the training of the dense network, and its fine-tuning."""
     config = PruneConfig(**options)
-    return config, dense_training(config), fine_tuning(config)
+    return config, dense_training(config), settings(config).hyperparameters
+
+
+def settings(config):
+    """Return the resolved options of pruning."""
+    return Settings.of(config, dense_training(config))
+
+
+def gradient(config):
+    own = settings(config)
+    return own.gradient_objective, own.gradient_batches, own.gradient_mode
+
+
+def training_params(config, described):
+    return params_of_training(config, dense_training(config), described)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +59,7 @@ def test_the_recipe_is_the_models_own(model, name, phases, weight_decay):
     ],
 )
 def test_epsilon_is_the_weight_decay_or_the_papers_value(options, value):
-    assert epsilon(PruneConfig(pruner="up", **options)) == value
+    assert settings(PruneConfig(pruner="up", **options)).epsilon == value
 
 
 @pytest.mark.parametrize("options", [{}, {"model": "resnet20", "protocol": "released"}, {"weight_decay": "0"}])
@@ -69,7 +74,7 @@ def test_fine_tuning_has_the_regulariser_of_the_training():
     config, training, tuning = resolved(regularizer="l1", weight_decay="1e-4", pruner="up")
     assert training.regularizer == tuning.regularizer == REGULARIZERS["l1"]
     assert training_params(config, {})["regularizer"] == "l1"
-    assert epsilon(config) == 1e-4
+    assert settings(config).epsilon == 1e-4
 
 
 @pytest.mark.parametrize(
@@ -96,9 +101,9 @@ def test_adam_has_rates_of_its_own_and_fine_tunes_too(options, training_phases, 
 
 
 def test_given_weights_were_trained_elsewhere_and_only_their_fine_tuning_has_an_optimizer(tmp_path):
-    config, _, tuning = resolved(weights=tmp_path / "w.safetensors", optimizer="adam")
+    config, *_ = resolved(weights=tmp_path / "w.safetensors", optimizer="adam")
     assert "optimizer" not in training_params(config, {"weights_digest": "ab"})
-    assert pruning_params(config, tuning, 2.0, 1)["optimizer"] == "adam"
+    assert settings(config).params["optimizer"] == "adam"
 
 
 @pytest.mark.parametrize("epochs", ["0", "15"])
@@ -158,7 +163,7 @@ def test_given_weights_have_no_params_of_training():
 @pytest.mark.parametrize(
     ("options", "there", "missing"),
     [
-        ({"pruner": "mp"}, {"scope": "global", "iteration": "1", "gradient_objective": "none"}, {"epsilon", "ramp"}),
+        ({"pruner": "mp"}, {"scope": "global", "gradient_objective": "none"}, {"epsilon", "ramp"}),
         ({"pruner": "up"}, {"epsilon": "0.0005", "gradient_batches": "all", "gradient_mode": "eval"}, {"ramp"}),
         ({"pruner": "gp"}, {"gradient_objective": "regularized"}, {"epsilon"}),
         ({"scope": "layer"}, {"scope": "layer"}, set()),
@@ -176,10 +181,9 @@ def test_given_weights_have_no_params_of_training():
 )
 def test_params_hold_what_can_change_the_pruned_model(options, there, missing):
     config, _, tuning = resolved(**options)
-    params = pruning_params(config, tuning, 10.0, iteration=1)
+    params = settings(config).params
     assert params.items() >= there.items()
     assert not missing & params.keys()
-    assert params["ratio"] == "10.0"
 
 
 @pytest.mark.parametrize(
@@ -209,13 +213,13 @@ def test_without_fine_tuning_there_is_no_part_of_it(options):
 def test_a_ramp_ends_before_fine_tuning_does(options, images, option, advice):
     config, _, tuning = resolved(schedule="cubic", **options)
     with pytest.raises(StudyError, match=f"{advice}$") as error:
-        check_ramp(config, tuning, images)
+        check_fine_tuning(config, tuning, {}, images)
     assert option_name(error.value.option) == option
 
 
 def test_a_ramp_that_fits_is_no_error():
     config, _, tuning = resolved(schedule="cubic", ramp_steps="4")
-    check_ramp(config, tuning, 4 * 128)
+    check_fine_tuning(config, tuning, {}, 4 * 128)
 
 
 FROM_INITIALIZATION = {"start": "initialization", "epochs": "10", "batch_size": "100"}
@@ -235,7 +239,7 @@ def test_steps_are_counted_or_shares_of_the_training(options, steps):
     config, _, tuning = resolved(**FROM_INITIALIZATION, **options)
     found = pruning_times(config, tuning, 5000)
     assert tuple(found.values()) == steps
-    params = pruning_params(config, tuning, 10.0, 1, found)
+    params = replace(settings(config), times=found).params
     assert params.items() >= {"start": "initialization", "schedule": "cubic", "regrow": "true"}.items()
     assert (params["begin"], params["end"], params["frequency"]) == tuple(map(str, steps))
     assert not [name for name in params if name.startswith(("fine_tune", "ramp"))]
@@ -311,7 +315,7 @@ def test_as_many_epochs_of_fine_tuning_are_averaged_as_of_training_unless_it_is_
     assert (training.average_epochs, tuning.average_epochs) == (dense, fine_tuned)
     assert training_params(config, {})["average_epochs"] == str(dense)
     if config.fine_tune_epochs != 0:
-        assert pruning_params(config, tuning, 10.0, 1)["fine_tune_average_epochs"] == str(fine_tuned)
+        assert settings(config).params["fine_tune_average_epochs"] == str(fine_tuned)
 
 
 def test_no_more_epochs_are_averaged_than_there_are():
@@ -329,13 +333,18 @@ def test_only_epochs_with_the_last_masks_are_averaged():
     With one step an epoch, the ramp ends where the ninth epoch begins. Pruning while training ends at .75 of 30 epochs,
     within the 23rd.
     """
-    config, _, tuning = resolved(schedule="cubic", ramp_steps="2", average_epochs="8")
-    assert final_epochs(config, tuning, 54_000) == 8
-    check_average(tuning, "fine_tune_average_epochs", 8)
-    config, _, tuning = resolved(schedule="cubic", average_epochs="8")
-    assert final_epochs(config, tuning, 54_000) == 7
-    with pytest.raises(StudyError, match="8 is above 7"):
-        check_average(tuning, "fine_tune_average_epochs", 7)
-    for options, epochs in (({}, 8), ({"end": "0.5"}, 15), ({"pruner": "none"}, 30)):
-        config, _, tuning = resolved(start="initialization", **options)
-        assert final_epochs(config, tuning, 54_000) == epochs
+    for options, most in (
+        ({"schedule": "cubic", "ramp_steps": "2"}, 8),
+        ({"schedule": "cubic"}, 7),
+        ({"start": "initialization"}, 8),
+        ({"start": "initialization", "end": "0.5"}, 15),
+        ({"start": "initialization", "pruner": "none"}, 30),
+    ):
+        for averaged in (most, most + 1):
+            config, _, tuning = resolved(**options, average_epochs=averaged)
+            times = pruning_times(config, tuning, 54_000)
+            if averaged == most:
+                check_fine_tuning(config, tuning, times, 54_000)
+                continue
+            with pytest.raises(StudyError, match=f"{averaged} is above {most}"):
+                check_fine_tuning(config, tuning, times, 54_000)
