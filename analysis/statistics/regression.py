@@ -420,14 +420,16 @@ def logit_of(linear: Estimate) -> pd.DataFrame:
     accuracy, own = linear.rows[OUTCOME].to_numpy(float), linear.rows.get(NETWORK)
     has_networks = own is not None and own.nunique() > 1
     kind, of = ("cluster", {"groups": own.factorize()[0]}) if has_networks else ("HC0", {})
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
         warnings.simplefilter("ignore")  # notes say the same
         model = GLM(accuracy, linear.design, Binomial())
-        result = model.fit(cov_type=kind, cov_kwds=of, use_t=True, tol_criterion="params")
+        # Newton's method takes a fifth of the time of the default, iterated least squares.
+        how = {"method": "newton", "max_start_irls": 0, "tol": 1e-10, "disp": False}
+        result = model.fit(**how, cov_type=kind, cov_kwds=of, use_t=True)
         table = _table(linear.coefficients["term"].tolist(), result).iloc[:, :5]
     predicted = result.fittedvalues
     table["effect"] = result.params * np.mean(predicted * (1 - predicted))
-    notes = [] if result.converged else ["regression: the fractional logit did not converge"]
+    notes = [] if result.mle_retvals["converged"] else ["regression: the fractional logit did not converge"]
     if np.allclose(predicted, accuracy, rtol=0):
         notes.append(
             "regression: the fractional logit fits the accuracies exactly, so its standard errors are meaningless"
