@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from pruning_study.steps.resolved import pruning_times
 from torch import nn
 
 from analysis.common.errors import StudyError
