@@ -21,7 +21,7 @@ from tests.error_lines import refused
 from tests.stored_runs import empty_store, runs
 from tests.warm_processes import WarmProcess, run_code
 
-EPSILON = Space("accuracy", (10.0,), (1e-8, 1e2), 5e-4)
+EPSILON = Space("accuracy", (10.0,), 5e-4)
 CHAINS = ChainSpace("size", (7, 15), half_ratio=1.97, most_filters=4.24)
 BEFORE = np.array([[0.95, 0.85], [0.85, 0.75], [0.75, 0.65]])
 RECALLS = PairedRecalls(BEFORE, BEFORE - 0.01, BEFORE * (BEFORE - 0.01), np.array([100, 100]))
