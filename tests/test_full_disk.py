@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pruning_study.models import checkpoints
-from pruning_study.steps import dense
+from pruning_study.steps import measured
 from pruning_study.tracking import connect
 from pruning_study.tracking.writer import Writer
 from pruning_study.training import loop, resumption
@@ -162,7 +162,7 @@ def test_a_disk_without_room_for_a_saved_training__is_a_warning_and_the_training
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
     with monkeypatch.context() as patch:
         before(patch, resumption, "save", disk.fill)
-        before(patch, dense, "write_evaluation", disk.clear)
+        before(patch, measured, "_write_evaluation", disk.clear)
         output = train()
     assert "the training could not be saved" in output
     assert_that_all_is_whole(disk, train)

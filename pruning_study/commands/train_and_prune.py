@@ -405,9 +405,9 @@ def opened(
     named_run = store.get(config.dense_run_id) if config.dense_run_id else None
     config = following(config, named_run) if named_run else config
     context = load_context(config)
-    plan = make_plan(config, context)
     if config.weights or (named_run and schema.WEIGHTS_DIGEST in named_run.data.params):
-        known_images.warn(decided or known_images.decisions(plan), context.data)
+        known_images.warn(decided or known_images.decisions(config), context.data)
+    plan = make_plan(config, context)
     shrunk.check_followed(config, context)
     return store, plan, context, named_run
 

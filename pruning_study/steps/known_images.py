@@ -4,26 +4,35 @@ from collections.abc import Mapping
 
 from analysis.common.errors import option_name
 from pruning_study.data.datasets import Dataset
+from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.steps.engine_choice import say_once
-from pruning_study.steps.plan import Pruning
+from pruning_study.steps.plan import Settings, dense_training
 from pruning_study.training.mitigation import constraint_names
 
+_DECIDED = {
+    "class_offsets": "class offsets",
+    "class_weights": "the weights of classes",
+    "constraint_images": "the multipliers of classes",
+    "data_quotas": "the quotas of classes",
+    "kept_epoch": "the choice of the epoch",
+}
 OF_COMPRESS = {"compress": "the choice of a chain and the bounds of its losses"}
 
 
-def decisions(pruning: Pruning) -> dict[str, str]:
+def decisions(options: PruneConfig | IterateConfig) -> dict[str, str]:
     """Map each option that lets validation images decide something to words for what they decide."""
-    options, training = pruning.options, pruning.hyperparameters
-    on_validation = options.constraint != "none" and options.constraint_images == constraint_names.VALIDATION
+    training = dense_training(options)
+    if isinstance(options, PruneConfig):
+        training = Settings.of(options, training).hyperparameters
     keeps_best = training.epochs and not (training.keeps_last_epoch or training.average_epochs)
-    decided = {
-        "class_offsets": ("class offsets", options.class_offsets != "none"),
-        "class_weights": ("the weights of classes", options.class_weights != "none"),
-        "constraint_images": ("the multipliers of classes", on_validation),
-        "data_quotas": ("the quotas of classes", options.data_quotas != "none"),
-        "kept_epoch": ("the choice of the epoch", keeps_best and not options.protocol_record.selects_on_test),
-    }
-    return {option_name(name): what for name, (what, is_decided) in decided.items() if is_decided}
+    decided = {"kept_epoch": keeps_best and not options.protocol_record.selects_on_test}
+    if isinstance(options, PruneConfig):
+        on_validation = options.constraint != "none" and options.constraint_images == constraint_names.VALIDATION
+        mitigations = ("class_offsets", "class_weights", "data_quotas")
+        decided |= {name: getattr(options, name) != "none" for name in mitigations} | {
+            "constraint_images": on_validation
+        }
+    return {option_name(name): what for name, what in _DECIDED.items() if decided.get(name)}
 
 
 def warn(decided: Mapping[str, str], data: Dataset) -> None:

@@ -135,11 +135,11 @@ def plan(grid_read: Grid, *, download: bool) -> StudyPlan:
                 Step(schema.PRUNED if iteration else schema.DENSE, config, iteration=iteration)
                 for iteration in range(levels)
             ]
+        if config.weights:
+            known_images.warn(known_images.decisions(config), data[source(config)])
         # Steps replace all params that depend on seed or ratio, so one plan serves all seeds and ratios.
         but_ratio = config if isinstance(config, IterateConfig) else replace(config, ratio=(1.0,), sparsity=None)
         plan = planned(replace(but_ratio, seed=0))
-        if config.weights:
-            known_images.warn(known_images.decisions(plan), data[source(config)])
         if isinstance(config, IterateConfig):
             assert isinstance(plan, Chain)
             return chain_steps(config, plan)

@@ -125,7 +125,7 @@ class TestASearch:
             (trial,) = trials[np.isclose(trials["epsilon"], float(params["epsilon"]), rtol=0)].to_dict("records")
             config = TuneConfig(dataset=str(searched[0]), **QUICK).pruning(int(params["seed"]))
             setting = planned(config)
-            dense = step_runs.load(store, store.get(run.data.tags["dense_run_id"]), *setting)
+            dense = step_runs.load(store, store.get(run.data.tags["dense_run_id"]), *setting.dense)
             tried = steps.trial(*setting.at(epsilon=float(params["epsilon"])).at_ratio(10.0), dense)
             assert tried.predicted.tolist() == predicted(artifact(run, "val_predictions.npz"))
             assert tried.accuracy == pytest.approx(trial[f"accuracy/{params['seed']}"])
@@ -134,7 +134,7 @@ class TestASearch:
         store = connect.connect()
         config = TuneConfig(dataset=str(searched[0]), **QUICK).pruning(0)
         setting = planned(config)
-        dense = step_runs.load(store, runs("dense")[0], *setting)
+        dense = step_runs.load(store, runs("dense")[0], *setting.dense)
         for pruner, epsilon in (("gp", 0.0), ("mp", AS_MAGNITUDE)):
             other = planned(replace(config, pruner=pruner), setting.context.data)
             masks = [

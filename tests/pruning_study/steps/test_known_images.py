@@ -10,13 +10,13 @@ from safetensors.torch import save_file
 from pruning_study import models
 from pruning_study.data import datasets
 from pruning_study.options.config import IterateConfig, PruneConfig
-from pruning_study.steps import known_images
+from pruning_study.steps import engine_choice, known_images
 from tests.stored_runs import runs
 
 
 @pytest.fixture(autouse=True)
 def nothing_said():
-    known_images._warn_once.cache_clear()
+    engine_choice.say_once.cache_clear()
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def weights(tmp_path):
 
 
 def said(caplog):
-    return [record.getMessage() for record in caplog.records if record.name == known_images.__name__]
+    return [record.getMessage() for record in caplog.records if "validation images" in record.getMessage()]
 
 
 @pytest.mark.parametrize(

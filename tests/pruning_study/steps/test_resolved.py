@@ -180,7 +180,7 @@ def test_given_weights_have_no_params_of_training():
     ],
 )
 def test_params_hold_what_can_change_the_pruned_model(options, there, missing):
-    config, _, _ = resolved(**options)
+    config, *_ = resolved(**options)
     params = settings(config).params
     assert params.items() >= there.items()
     assert not missing & params.keys()

@@ -1,6 +1,5 @@
 """Runs that a step starts from: what loading one takes, and what it leaves alone."""
 
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -48,7 +47,7 @@ def setting_for(store, run_id, tiny_npz, **options):
 def test_loading_a_parent_changes_nothing_of_the_setting(store, made, tiny_npz):
     setting = setting_for(store, made, tiny_npz)
     own, weights = setting.context.normalization, {k: v.clone() for k, v in setting.context.model.state_dict().items()}
-    parent = runs.load(store, store.get(made), *setting)
+    parent = runs.load(store, store.get(made), *setting.dense)
     assert parent.normalization == Normalization([0.25], [0.5]) != own
     assert setting.context.normalization == own
     assert all(torch.equal(setting.context.model.state_dict()[name], weight) for name, weight in weights.items())
@@ -69,7 +68,7 @@ def test_a_pruned_run_is_loaded_with_its_masks_and_its_dense_run(store, tiny_npz
     setting = planned(PruneConfig(dataset=str(tiny_npz), ratio="2", **OPTIONS))
     parent = dense.train(*setting.in_job(store).dense)
     run = pruned.prune(*setting.at_ratio(2.0).in_job(store), parent)
-    loaded = runs.load(store, store.get(run.run_id), *setting)
+    loaded = runs.load(store, store.get(run.run_id), *setting.dense)
     assert (loaded.iteration, loaded.config_hash, loaded.gradient) == (1, run.config_hash, None)
     assert loaded.dense.run_id == parent.run_id
     assert np.array_equal(loaded.dense.predictions.predicted, parent.dense.predictions.predicted)
@@ -96,7 +95,7 @@ def once(store, tiny_npz):
     """Return a network that has been pruned once, to a quarter of its parameters."""
     setting = planned(PruneConfig(dataset=str(tiny_npz), ratio="4", **OPTIONS))
     run = pruned.prune(*setting.at_ratio(4.0).in_job(store), dense.train(*setting.in_job(store).dense))
-    return runs.load(store, store.get(run.run_id), *setting)
+    return runs.load(store, store.get(run.run_id), *setting.dense)
 
 
 def test_a_ratio_that_keeps_more_than_is_left_is_an_error(store, tiny_npz, once):
@@ -117,7 +116,7 @@ def test_a_checkpoint_of_another_model__is_named(store, tiny_npz):
     run = store.get(dense.train(*setting.in_job(store).dense).run_id)
     checkpoints.save(artifact(run, "checkpoint.safetensors"), {"conv1.weight": torch.zeros(2)})
     with pytest.raises(StudyError, match="conv1"):
-        runs.load(store, run, *setting)
+        runs.load(store, run, *setting.dense)
 
 
 @pytest.mark.attack
@@ -208,124 +207,14 @@ def test_a_mask_of_the_weights_that_magnitude_pruning_removes_has_no_overlap(sto
 def pruned_run(store, dense_run):
     """Return the setting and the run of a pruned network."""
     setting, run = dense_run
-    made = pruned.prune(*setting.at_ratio(4.0).in_job(store), runs.load(store, run, *setting))
+    made = pruned.prune(*setting.at_ratio(4.0).in_job(store), runs.load(store, run, *setting.dense))
     return setting, store.get(made.run_id)
 
 
 def refused(store, run, setting):
     """Return the message with which a run is refused."""
     with pytest.raises(StudyError) as error:
-        runs.load(store, store.get(run.info.run_id), *setting)
+        runs.load(store, store.get(run.info.run_id), *setting.dense)
     assert str(error.value).isprintable()
     assert run.info.run_id in str(error.value)
     return str(error.value)
-
-
-@contextmanager
-def changed(run, name, function):
-    """Rewrite the tensors of a run's artifact while the block runs, and keep its metadata."""
-    path = artifact(run, name)
-    before = path.read_bytes()
-    tensors, metadata = checkpoints.load(path)
-    tensors = {key: tensor.clone() for key, tensor in tensors.items()}
-    function(tensors)
-    checkpoints.save(path, tensors, metadata or None)
-    try:
-        yield
-    finally:
-        path.write_bytes(before)
-
-
-@pytest.mark.attack
-def test_a_stored_gradient_with_a_nan__is_computed_anew_and_prunes_the_same_weights(store, dense_run, caplog):
-    setting, run = dense_run
-    loaded = runs.load(store, run, *setting)
-    plan = pruned.plan_for(*setting.at_ratio(4.0), loaded)
-    masks = pruned.pruning_masks(plan, setting.context, loaded)
-    with changed(run, "gradient.safetensors", lambda tensors: tensors["fc1.weight"][3].fill_(float("nan"))):
-        again = pruned.pruning_masks(plan, setting.context, runs.load(store, run, *setting))
-    assert all(torch.equal(masks[name], again[name]) for name in masks)
-    (line,) = [record.getMessage() for record in caplog.records if "gradient" in record.getMessage()]
-    assert line == (
-        f"run {run.info.run_id}: gradient.safetensors: fc1.weight holds NaN or infinite numbers, so the gradient "
-        "is computed again"
-    )
-
-
-@pytest.mark.attack
-def test_masks_that_are_not_those_of_the_checkpoint__are_refused(store, pruned_run):
-    setting, run = pruned_run
-    with changed(run, "mask.safetensors", lambda masks: masks["fc1.weight"].fill_(False)):
-        assert "weights of fc1.weight that are not 0" in refused(store, run, setting)
-    runs.load(store, run, *setting)
-
-
-@pytest.mark.attack
-def test_a_pruned_checkpoint_whose_pruned_weights_are_not_0__is_refused_with_their_number(store, pruned_run):
-    setting, run = pruned_run
-    masks, _ = checkpoints.load(artifact(run, "mask.safetensors"))
-    places = tuple((~masks["fc2.weight"]).nonzero()[:3].t())
-    with changed(
-        run, "checkpoint.safetensors", lambda weights: weights["fc2.weight"].index_put_(places, torch.ones(3))
-    ):
-        assert "mask.safetensors prunes 3 weights of fc2.weight that are not 0" in refused(store, run, setting)
-
-
-@pytest.mark.attack
-def test_predictions_of_a_dense_run_that_are_not_of_its_images__are_refused(store, dense_run):
-    setting, run = dense_run
-    path = artifact(run, "predictions.npz")
-    with np.load(path) as file:
-        arrays = dict(file)
-    label, predicted = arrays["label"], arrays["predicted"]
-    for change, message in (
-        ({"label": label[::-1]}, "other labels"),
-        ({name: array[:-1] for name, array in arrays.items()}, "other labels"),
-        ({"predicted": predicted + 10}, "not one of 10 classes"),
-        ({"predicted": predicted - 10}, "not one of 10 classes"),
-        ({"predicted": (label + 1) % 10}, "has the accuracy 0, but the metric test_accuracy is"),
-    ):
-        np.savez(path, **{**arrays, **change})
-        assert message in refused(store, run, setting)
-
-
-@pytest.mark.attack
-def test_a_run_with_a_metric_that_cannot_be__is_refused(store, dense_run):
-    setting, run = dense_run
-    for name, value in (("recall/Bag", 7.0), ("recall/Bag", -1.0), ("test_accuracy", 1.5)):
-        store.client.log_metric(run.info.run_id, name, value)
-        assert f"no metric {name} between 0 and 1" in refused(store, run, setting)
-
-
-@pytest.mark.attack
-def test_a_pruned_run_that_names_a_foreign_dense_run__is_refused(store, pruned_run, tiny_npz):
-    setting, run = pruned_run
-    other = planned(PruneConfig(dataset=str(tiny_npz), seed=1, ratio="4", **OPTIONS))
-    foreign = dense.train(*other.in_job(store).dense).run_id
-    for named, message in (
-        (foreign, "has the seed '1', not 0"),
-        (run.info.run_id, "is not a dense run"),
-        ("0" * 32, "no run"),
-        ("", "names no dense run"),
-    ):
-        store.client.set_tag(run.info.run_id, "dense_run_id", named)
-        with pytest.raises(StudyError, match=message):
-            runs.load(store, store.get(run.info.run_id), *setting)
-
-
-@pytest.mark.attack
-def test_a_run_of_another_model_with_the_same_shapes__is_refused(store, dense_run):
-    setting, run = dense_run
-    run.data.params["model"] = "os:system"
-    with pytest.raises(StudyError, match="has the model 'os:system', not lenet5"):
-        runs.load(store, run, *setting)
-
-
-@pytest.mark.attack
-def test_a_pruned_run_that_was_found_and_whose_metrics_cannot_be__is_made_again(store, pruned_run, caplog):
-    setting, run = pruned_run
-    parent = dense.train(*setting.in_job(store).dense)
-    assert pruned.prune(*setting.at_ratio(4.0).in_job(store), parent).run_id == run.info.run_id
-    store.client.log_metric(run.info.run_id, "realized_ratio", 0.25)
-    assert pruned.prune(*setting.at_ratio(4.0).in_job(store), parent).run_id != run.info.run_id
-    assert "is used or a new run is made: it has no metric realized_ratio of 1 or more" in caplog.text
