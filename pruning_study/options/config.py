@@ -529,8 +529,9 @@ class ExportConfig(
 
 
 def of_command(name: str) -> dict[str, Option]:
-    """Return the records of a command's options by name."""
-    return records(globals()[f"{name.capitalize()}Config"])
+    """Return the records of a command's options by name, in the order of the table."""
+    own = records(globals()[f"{name.capitalize()}Config"])
+    return {record.name: own[record.name] for record in table.OPTIONS if record.name in own}
 
 
 def checked(name: str, value: Any, config: type[TrainConfig] = PruneConfig) -> Any:
