@@ -36,7 +36,7 @@ from pruning_study.study.plan import StudyPlan
 from pruning_study.tracking import connect
 from pruning_study.tracking.store import Store
 
-FILE = "pruners: [mp, gp, up, rp]\nratios: [2, 4, 10, 20, 50]\nseeds: 0-{last}\n"
+FILE = "pruner: [mp, gp, up, rp]\nratio: [2, 4, 10, 20, 50]\nseed: 0-{last}\n"
 RUNS_A_SEED = 1 + 4 * 5
 
 

@@ -107,8 +107,8 @@ def study(
     arrays |= {f"{part}_images": images.transpose(0, 2, 3, 1) for part, (images, _) in parts.items()}
     np.savez(folder / "images.npz", **arrays)
     (folder / "study.yaml").write_text(
-        f"datasets: [images.npz]\nmodels: [lenet5]\npruners: [mp]\nratios: {ratios}\nseeds: 0-{seeds - 1}\n"
-        f"overrides: {{epochs: {epochs}, fine_tune_epochs: {fine_tune_epochs}}}\n"
+        f"dataset: images.npz\nmodel: lenet5\npruner: mp\nratio: {ratios}\nseed: 0-{seeds - 1}\n"
+        f"epochs: {epochs}\nfine_tune_epochs: {fine_tune_epochs}\n"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     command = [sys.executable, "-m", "pruning_study", "study", "study.yaml", "--workers", str(workers)]

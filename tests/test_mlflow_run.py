@@ -100,9 +100,7 @@ def test_a_bad_option_fails_the_job_and_says_why_in_the_ui(first, mlflow_run, fo
 
 @pytest.mark.slow
 def test_a_study_is_one_run_with_its_runs_below_it(mlflow_run, folder, tiny_npz):
-    grid = (
-        f"datasets: [{tiny_npz}]\npruners: [mp]\nratios: [2]\nseeds: 0-1\noverrides: {{epochs: 1, fine_tune_epochs: 1}}"
-    )
+    grid = f"dataset: [{tiny_npz}]\npruner: [mp]\nratio: [2]\nseed: 0-1\nepochs: 1\nfine_tune_epochs: 1"
     file = tiny_npz.with_name("grid.yaml")
     file.write_text(grid)
     arguments = ("-e", "study", "-P", f"file={file}", "-P", "workers=2")

@@ -20,7 +20,7 @@ def tables(tiny, tmp_path, store_uri, monkeypatch):
     np.savez(data, **tiny)
 
     def make(*options):
-        path.write_text("\n".join([f"datasets: [{data}]", "models: [lenet5]", *options]))
+        path.write_text("\n".join([f"dataset: [{data}]", "model: [lenet5]", *options]))
         pruning_study.run_study(path, workers=1)
         study = StudyData.from_store(os.environ["MLFLOW_EXPERIMENT_NAME"])
         return report.report(study, ReportOptions(paper=True)).tables
@@ -31,10 +31,12 @@ def tables(tiny, tmp_path, store_uri, monkeypatch):
 @pytest.mark.slow
 def test_recall_distortion_compares_pruners_and_ratios(tables):
     found = tables(
-        "pruners: [mp, up]",
-        "ratios: [2, 10]",
-        "seeds: 0-1",
-        "overrides: {epochs: 8, fine_tune_epochs: 1, batch_size: 8}",
+        "pruner: [mp, up]",
+        "ratio: [2, 10]",
+        "seed: 0-1",
+        "epochs: 8",
+        "fine_tune_epochs: 1",
+        "batch_size: 8",
     )
     layouts = {name: (list(table), table.iloc[:, 0].tolist()) for name, table in found.items()}
     for number, column in ((1, "LeNet"), (2, "LeNet"), (3, "Fashion")):
@@ -55,7 +57,7 @@ def test_recall_distortion_compares_pruners_and_ratios(tables):
 
 @pytest.mark.slow
 def test_compressed_networks_counts_classes_and_exemplars_of_each_sparsity(tables):
-    found = tables("pruners: [mp]", "ratios: [10]", "seeds: 0-4", "overrides: {epochs: 1, fine_tune_epochs: 1}")
+    found = tables("pruner: [mp]", "ratio: [10]", "seed: 0-4", "epochs: 1", "fine_tune_epochs: 1")
     cell = {"dataset": "fashion-mnist", "model": "lenet5", "method": "mp", "level": 10.0}
     (summary,), (classes,) = (found[name].to_dict("records") for name in ("pie_summary.csv", "significant_classes.csv"))
     assert summary.items() >= (cell | {"n_dense": 5, "n_compressed": 5}).items()
@@ -69,11 +71,12 @@ def test_compressed_networks_counts_classes_and_exemplars_of_each_sparsity(table
 @pytest.mark.slow
 def test_prune_responsibly_fits_the_terms_in_print(tables):
     found = tables(
-        "pruners: [global-unstructured, l1-structured]",
+        "pruner: [global-unstructured, l1-structured]",
         "iterations: 3",
         "keep: 0.5",
-        "seeds: 0-1",
-        "overrides: {epochs: 1, batch_size: 8}",
+        "seed: 0-1",
+        "epochs: 1",
+        "batch_size: 8",
     )
     regression = found["regression.csv"].set_index("term")
     assert {"coefficient", "se", "t", "p", "ci_low", "ci_high", "published"} < set(regression)

@@ -119,8 +119,8 @@ def test_the_uri_of_a_database_with_a_password_in_its_query__is_masked_in_the_li
 def test_a_password_in_the_file_of_a_study__is_masked_in_the_copy_that_the_store_keeps(
     store_uri, tiny_npz, tmp_path, run_command
 ):
-    text = f"# \u00e9 http://{USER}@host\r\ndatasets: [{tiny_npz}]\nratios: [2]\npruners: [mp]\nseeds: [0]\n"
-    text += "overrides: {epochs: 1}"
+    text = f"# \u00e9 http://{USER}@host\r\ndataset: [{tiny_npz}]\nratio: [2]\npruner: [mp]\nseed: [0]\n"
+    text += "epochs: 1"
     (tmp_path / "a.yaml").write_bytes(text.encode())
     run_command("study", tmp_path / "a.yaml", "--workers", "1")
     opened = connect.connect()

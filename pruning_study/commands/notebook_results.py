@@ -516,7 +516,7 @@ def run_study(file: str | Path, **options: Any) -> pd.DataFrame:
     --------
     >>> from pathlib import Path
     >>> from pruning_study import run_study
-    >>> rows = ["pruners: [none, mp]", "ratios: [10]", "seeds: [0]", "overrides: {epochs: 1, fine_tune_epochs: 1}"]
+    >>> rows = ["pruner: [none, mp]", "ratio: 10", "seed: 0", "epochs: 1", "fine_tune_epochs: 1"]
     >>> _ = Path("small.yaml").write_text("\\n".join(rows), encoding="utf-8")
     >>> runs = run_study("small.yaml", workers=1, experiment="small")  # doctest: +ELLIPSIS
     3 runs: ...

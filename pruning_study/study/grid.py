@@ -5,10 +5,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -17,7 +17,6 @@ from analysis.common.input_files import opened
 from analysis.common.printable import LONGEST_NAME, fault_of_name, shortened
 from analysis.runs import schema
 from analysis.runs.options.commands import of_command
-from analysis.runs.options.record import OVERRIDES as OVERRIDES_KEY
 from analysis.runs.options.table import OPTIONS, PRUNES
 from analysis.runs.options.values import LARGEST, finite_number, utf8_text
 from analysis.runs.primaries import Primary
@@ -26,24 +25,15 @@ from pruning_study.options.config import IterateConfig, PruneConfig, checked
 from pruning_study.pruning import pruners
 from pruning_study.study.planned import planned_primaries
 
-
-def _lists(command: str) -> dict[str, str]:
-    """Return the keys of a command's grid that list values, each with its option; seeds come last and vary fastest."""
-    records = [record for record in of_command(command).values() if record.grid not in (None, OVERRIDES_KEY, *_SINGLE)]
-    return {str(record.grid): record.name for record in sorted(records, key=lambda record: record.name == schema.SEED)}
-
-
-# Keys of a grid of `iterate` that have a single value
-_SINGLE = ("iterations", "keep")
-# Keys of a grid of `prune` and of a grid of `iterate`, each with the option whose values it lists
-LISTS, LISTS_OF_ITERATE = _lists("prune"), _lists("iterate")
-# A grid with any of these keys is a grid of `iterate`.
-ITERATING = (*(key for key in LISTS_OF_ITERATE if key not in LISTS), *_SINGLE)
-GRID_KEYS = (*LISTS, *ITERATING, OVERRIDES_KEY)
+PRUNE, ITERATE = of_command("prune"), of_command("iterate")
+# Options that a study's file may give; seeds come last and vary fastest
+GRID_OPTIONS = sorted(
+    (name for name, record in (PRUNE | ITERATE).items() if record.in_study), key=lambda name: name == schema.SEED
+)
+# A grid with any of these options is a grid of `iterate`.
+ITERATING = tuple(name for name in GRID_OPTIONS if name not in PRUNE)
 PUBLISHED = "published"  # what the page of a published study shows, which is no part of the grid
-FILE_KEYS = ("name", "experiment", *GRID_KEYS, "grids", "primary", PUBLISHED)
-# Options that have no meaning for a grid
-NO_OVERRIDES = {record.name for record in OPTIONS if record.grid is None}
+FILE_KEYS = ("name", "experiment", *GRID_OPTIONS, "grids", "primary", PUBLISHED)
 MOST_BYTES = 2**18
 MOST_KEYS = 10_000
 DEEPEST = 100
@@ -69,7 +59,7 @@ class GridCell:
     config : PruneConfig or IterateConfig
         The options of the run, with one ratio, or of the chain.
     keys : mapping of str
-        The key in the file that gives each option's value, such as `grids[1].ratios[2]` for `ratio`.
+        The key in the file that gives each option's value, such as `grids[1].ratio[2]` for `ratio`.
     """
 
     config: Config
@@ -143,16 +133,13 @@ def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
     A file may have these keys:
 
     - `name`, `experiment`
-    - the keys of `LISTS`: each lists values of an option (`seeds` may be a range such as `0-29`). The study has every
-      combination of the values. If a key is left out, the default of `prune` is used. An option that refines a
-      mitigation has no effect if the mitigation is `none`. A pruner that prunes nothing, such as `none`, ignores
-      `PRUNING_OPTIONS`: the study has this pruner once for each combination of the other options.
-    - `overrides`: further options of `prune`, or of `iterate` in a grid that `iterate` runs.
-    - `iterations`, `keep`, `weight_treatments` (a list): a grid with any of these keys is run by `iterate`, with that
-      command's defaults, and each combination is a chain of runs. Such a grid has no ratios, schedules, distillation or
-      mitigations.
-    - `grids`: a list of several grids; the file's other keys are their defaults. A grid's `overrides` are added to
-      those of the file, and its own value of an option replaces the file's.
+    - options of `prune`, by their names: each has a value, or a list of values (`seed` may be a range such as `0-29`).
+      The study has every combination of the values, and the default of an option that is left out. An option that
+      refines a mitigation has no effect if the mitigation is `none`. A pruner that prunes nothing, such as `none`,
+      ignores `PRUNING_OPTIONS`: the study has this pruner once for each combination of the other options.
+    - options of `iterate`: a grid with any of `ITERATING` is run by `iterate`, with that command's defaults, and each
+      combination is a chain of runs.
+    - `grids`: a list of several grids; the file's other options are their defaults.
     - `primary`: the primary comparisons (see `planned.planned_primaries`).
     - `published`: ignored here.
 
@@ -160,7 +147,7 @@ def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
     ----------
     path : Path
     options : mapping of option names to values, optional
-        Options of all cells, which override the file's `overrides`.
+        Options of all cells, which override those of the file.
 
     Raises
     ------
@@ -261,7 +248,7 @@ def _content(path: Path) -> dict[Any, Any]:
         raise StudyError(f"{path} is not a YAML file ({reason or first_line(error)})", option="FILE") from error
     grid = {key: value for key, value in content.items() if key != PUBLISHED} if isinstance(content, dict) else {}
     if not grid:
-        raise StudyError(f"{path} has no grid: give at least one of {', '.join(GRID_KEYS)}", option="FILE")
+        raise StudyError(f"{path} has no grid: give options of prune or iterate, such as ratio: [2, 10]", option="FILE")
     return grid
 
 
@@ -283,7 +270,8 @@ def _check_sizes(path: Path, content: dict[Any, Any]) -> None:
 
 def _runs(grid: dict[Any, Any]) -> int:
     levels = grid.get("iterations")
-    return math.prod(_size(grid.get(key)) for key in (*LISTS, *ITERATING)) * (levels if isinstance(levels, int) else 1)
+    chained = sum(max(1, n) if isinstance(n, int) else 1 for n in (levels if isinstance(levels, list) else [levels]))
+    return math.prod(_size(grid.get(name)) for name in GRID_OPTIONS if name != "iterations") * chained
 
 
 def _size(values: Any) -> int:
@@ -294,37 +282,31 @@ def _size(values: Any) -> int:
 
 
 def _grids(content: dict[Any, Any], faults: list[str]) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
-    """Yield, for each grid, the place in the file of each of its keys, and the grid.
-
-    The grid's `overrides` are the places and the values of the file's overrides and of its own.
-    """
+    """Yield, for each grid, the place in the file of each of its options, and the options."""
     grids = content.pop("grids", [{}])
-    common_keys = _valid_keys(content, "", faults)
+    common = _valid_keys(content, "", faults)
     if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
-        faults.append("grids: it must be a list of grids, each with keys and values")
+        faults.append("grids: it must be a list of grids, each with options and values")
         return
     for index, grid in enumerate(grids):
         prefix = f"grids[{index}]."
         own = _valid_keys(grid, prefix, faults)
-        both = [
-            (f"{place}overrides", keys["overrides"])
-            for place, keys in (("", common_keys), (prefix, own))
-            if "overrides" in keys
-        ]
-        yield (
-            {key: f"{prefix}{key}" if key in own else key for key in GRID_KEYS},
-            common_keys | own | {"overrides": both},
-        )
+        yield {name: f"{prefix}{name}" if name in own else name for name in common | own}, common | own
 
 
 def _valid_keys(grid: dict[Any, Any], prefix: str, faults: list[str]) -> dict[str, Any]:
     for key in grid:
-        if key not in GRID_KEYS:
-            name = _text(key)
-            faults.append(
-                f"{prefix}{name}: there is no such key: {did_you_mean(name, GRID_KEYS if prefix else FILE_KEYS)}"
-            )
-    return {key: value for key, value in grid.items() if key in GRID_KEYS}
+        if key not in GRID_OPTIONS:
+            faults.append(f"{prefix}{_text(key)}: {_fault_of_key(key, GRID_OPTIONS if prefix else FILE_KEYS)}")
+    return {key: value for key, value in grid.items() if key in GRID_OPTIONS}
+
+
+def _fault_of_key(key: Any, known: Sequence[str]) -> str:
+    if key == "overrides":
+        return "there is no such key: write its options beside the others"
+    if key in PRUNE | ITERATE:
+        return "it does not belong in the file: leave it out"
+    return f"there is no such key: {did_you_mean(_text(key), known, 'give options of prune or iterate')}"
 
 
 def _text(value: Any) -> str:
@@ -332,65 +314,23 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) and len(value) <= LONGEST_NAME else shortened(value)
 
 
-class _GridCommand(NamedTuple):
-    """The command that makes a grid's runs: its name, its options, and the option whose values each key lists."""
-
-    name: str
-    config: type[PruneConfig] | type[IterateConfig]
-    lists: Mapping[str, str]
-
-    @property
-    def overrides(self) -> list[str]:
-        """Options that have no key of their own."""
-        own_keys = {*LISTS.values(), *self.lists.values(), *ITERATING, *NO_OVERRIDES}
-        return [item.name for item in fields(self.config) if item.name not in own_keys]
-
-
-_PRUNE = _GridCommand("prune", PruneConfig, LISTS)
-_ITERATE = _GridCommand("iterate", IterateConfig, LISTS_OF_ITERATE)
-OVERRIDES = _PRUNE.overrides
-
-
-def _check_keys(grid: dict[str, Any], locations: Mapping[str, str], command: _GridCommand, faults: list[str]) -> None:
-    """Add a fault for each of a grid's keys that its command does not accept.
-
-    A key at the top of the file may be meant for other grids, unless another key at the top makes every grid a grid
-    of `iterate`.
-    """
-    at_top = any(key in grid and locations[key] == key for key in ITERATING)
-    for key in LISTS:
-        if key in grid and key not in command.lists and (at_top or locations[key] != key):
-            faults.append(f"{locations[key]}: a grid of iterate does not accept this key: leave it out")
-
-
 def _cells(
     grid: dict[str, Any], locations: Mapping[str, str], command_options: Mapping[str, Any], faults: list[str]
 ) -> Iterator[GridCell]:
-    own = _PRUNE if not grid.keys() & set(ITERATING) else _ITERATE
-    overrides: dict[str, Any] = {}
-    override_keys: dict[str, str] = {}
-    for location, given in grid["overrides"]:
-        options = _overrides(given, location, own, faults)
-        overrides |= options
-        override_keys |= {name: f"{location}.{name}" for name in options}
-    for key in _SINGLE:
-        if key in grid:
-            with _collect_fault(locations[key], faults):
-                overrides[key] = _check(key, grid[key], own)
-                override_keys[key] = locations[key]
-    _check_keys(grid, locations, own, faults)
-    twice = [(key, name) for key, name in own.lists.items() if key in grid and name in overrides]
-    faults += [f"{override_keys[name]}: {locations[key]} lists its values too: leave one out" for key, name in twice]
-    lists = [_values(key, grid[key], locations[key], own, faults) if key in grid else {None: ""} for key in own.lists]
-    for combination in product(*(values.items() for values in lists)):
-        values = {
-            name: value for name, (value, _) in zip(own.lists.values(), combination, strict=True) if value is not None
-        }
-        options = _with_effect({**overrides, **command_options, **values})
-        list_keys = {name: key for name, (_, key) in zip(own.lists.values(), combination, strict=True)}
-        keys = override_keys | list_keys
+    iterates = not grid.keys().isdisjoint(ITERATING)
+    config: type[Config] = IterateConfig if iterates else PruneConfig
+    at_top = any(locations.get(name) == name for name in ITERATING)
+    axes: dict[str, dict[Any, str]] = {}
+    for name in (name for name in GRID_OPTIONS if name in grid):
+        if name in (ITERATE if iterates else PRUNE):
+            axes[name] = _values(name, grid[name], locations[name], config, faults)
+        elif at_top or locations[name] != name:  # an option at the top of the file may be meant for other grids
+            faults.append(f"{locations[name]}: a grid of iterate does not accept this option: leave it out")
+    for combination in product(*(values.items() for values in axes.values())):
+        values = {name: value for name, (value, _) in zip(axes, combination, strict=True)}
+        keys = {name: key for name, (_, key) in zip(axes, combination, strict=True)}
         try:
-            yield GridCell(own.config(**options), keys)
+            yield GridCell(config(**_with_effect({**values, **command_options})), keys)
         except StudyError as error:  # options that cannot be combined
             faults.append(f"{keys.get(error.option or '') or option_name(error.option or '')}: {error}")
 
@@ -403,57 +343,31 @@ def _with_effect(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in idle}
 
 
-def _overrides(overrides: Any, location: str, command: _GridCommand, faults: list[str]) -> dict[str, Any]:
-    if not isinstance(overrides, dict):
-        faults.append(
-            f"{location}: {shortened(overrides)} does not map options of {command.name} to values, as {{epochs: 10}} "
-            "does"
-        )
-        return {}
-    lists = LISTS | LISTS_OF_ITERATE
-    good = {}
-    for name, value in overrides.items():
-        with _collect_fault(f"{location}.{_text(name)}", faults):
-            if name in lists.values() and name not in command.overrides:
-                raise ValueError("list its values under the key " + next(key for key in lists if lists[key] == name))
-            if name in ITERATING:
-                raise ValueError("it is a key of the grid itself: move it there")
-            if name in NO_OVERRIDES:
-                raise ValueError("it does not belong in the file: leave it out")
-            if name not in command.overrides:
-                hint = did_you_mean(_text(name), command.overrides)
-                raise ValueError(f"{command.name} has no such option: {hint}")
-            good[name] = _check(name, value, command)
-    return good
-
-
-def _values(key: str, values: Any, location: str, command: _GridCommand, faults: list[str]) -> dict[Any, str]:
-    """Return the valid values of a list, each with its place in the file."""
+def _values(name: str, values: Any, location: str, config: type[Config], faults: list[str]) -> dict[Any, str]:
+    """Return the valid values of an option, each with its place in the file."""
     good: dict[Any, str] = {}
     with _collect_fault(location, faults):
-        if key == "seeds" and isinstance(values, str):
+        if name == schema.SEED and isinstance(values, str):
             return dict.fromkeys(_range(values), location)
-        if key == "seeds" and isinstance(values, int) and not isinstance(values, bool):
-            values = [values]
-        if not isinstance(values, list) or not values:
-            raise ValueError(
-                f"{shortened(values)} is not a list of values" + (" or a range such as 0-29" if key == "seeds" else "")
-            )
+        if not isinstance(values, list):
+            return {_check(name, values, config): location}
+        if not values:
+            raise ValueError("the list has no values: leave the option out, or name some")
         for index, item in enumerate(values):
             with _collect_fault(f"{location}[{index}]", faults):
-                value = _check(command.lists[key], item, command)
+                value = _check(name, item, config)
                 if value in good:
                     raise ValueError(f"{_text(item)} is listed twice")
                 good[value] = f"{location}[{index}]"
     return good
 
 
-def _check(name: str, item: Any, command: _GridCommand) -> Any:
+def _check(name: str, item: Any, config: type[Config]) -> Any:
     if not isinstance(item, str | int | float):
         raise ValueError(f"{shortened(item)} is not a " + ("number" if name in _NUMBERS else "single value"))
     if name in _NUMBERS and isinstance(item, str):  # YAML reads 1e1 as text
         finite_number(item)
-    value = checked(name, item, command.config)
+    value = checked(name, item, config)
     if isinstance(item, bool) and not isinstance(value, bool):
         raise ValueError("YAML reads no, off, yes and on as true or false: quote the name")
     if name == "model":

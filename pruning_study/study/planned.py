@@ -69,8 +69,8 @@ def planned_primaries(comparisons: Any, configs: Sequence[TrainConfig], faults: 
     with_ratio = [config for config in configs if _has_ratio(config)]
     if comparisons and configs and not with_ratio:
         faults.append(
-            "primary: it compares networks at a ratio, but the file's grids have only iterations or sparsities: add "
-            "ratios, or leave primary out"
+            "primary: it compares networks at a ratio, but the file's grids have only iterations or sparsity: add "
+            "ratio, or leave primary out"
         )
         return []
     grid = _cells(with_ratio) if comparisons else []

@@ -11,8 +11,6 @@ from analysis.runs.options.values import Check, Choice
 from analysis.runs.schema import text
 
 AUTO = "auto"
-# The key of a study's file under which all options without a key of their own are listed
-OVERRIDES = "overrides"
 _TYPES = {bool: "TRUE|FALSE", int: "INT", float: "FLOAT", Path: "PATH"}
 _LONGEST_CHOICE = 40  # maximum number of characters of names that fit into the help
 T = TypeVar("T")
@@ -55,8 +53,8 @@ class Option:
         The commands that have the option.
     typed : callable, optional
         Check of the typed text if a command accepts several values, each of which must pass `check`.
-    grid : str, optional
-        The key of a study's file that lists values of the option; None if the file has no place for the option.
+    in_study : bool
+        Whether a study's file may give the option.
     needs : tuple of Prerequisite
         Conditions under which the option has an effect. A warning names the first that is not met.
     auto_follows : str
@@ -76,7 +74,7 @@ class Option:
     help: str
     commands: tuple[str, ...]
     typed: Check | None = None
-    grid: str | None = OVERRIDES
+    in_study: bool = True
     needs: tuple[Prerequisite, ...] = ()
     auto_follows: str = ""
     search_range: tuple[float, float] | None = None

@@ -1,7 +1,7 @@
 """The table of options: one record for each option of `pruning-study`.
 
-A record has everything about an option: its type, default, check and help, the commands that have it, its key in a
-study's file, the conditions under which it has an effect, and the meaning of its param. The records define the
+A record has everything about an option: its type, default, check and help, the commands that have it, whether a study's
+file may give it, the conditions under which it has an effect, and the meaning of its param. The records define the
 dataclasses of the commands, click's options, the sections of the help, the warnings about options without effect, the
 keys of studies, the params that runs log, and the command that `pruning-analysis recommend` prints.
 """
@@ -125,7 +125,6 @@ class DataOptions:
         nonempty_text,
         "Data set: a name such as mnist or cifar10, an .npz file, or a folder of images.",
         (*TRAINING_COMMANDS, "tune", "compress", "groups", "quantize", "export"),
-        grid="datasets",
     )
     model: str = option(
         "lenet5",
@@ -137,7 +136,6 @@ class DataOptions:
         "The function is called with num_classes and in_channels, and with image_size=(height, width) if it has a "
         "parameter of that name.",
         (*TRAINING_COMMANDS, "tune", "compress", "quantize", "export"),
-        grid="models",
     )
     weights: Path | None = option(
         AUTO,
@@ -168,7 +166,6 @@ class DataOptions:
         f"Set of training hyperparameters: {', '.join(RECIPES)}. Auto: resnet-cifar for resnet18 to resnet110, "
         "wide-resnet for wide ResNets, else lenet5.",
         (*TRAINING_COMMANDS, "tune", "compress", "quantize"),
-        grid="recipes",
         in_command={
             "iterate": {
                 "default": "prune-responsibly",
@@ -222,7 +219,7 @@ class ReadingOptions:
         path,
         "Folder of the data sets. Auto: the environment variable PRUNING_STUDY_DATA, else the folder data.",
         EVERY_COMMAND,
-        grid=None,
+        in_study=False,
     )
     image_size: int | None = option(
         AUTO,
@@ -236,7 +233,7 @@ class ReadingOptions:
         "Most memory, in GiB, that the images and labels of a data set may take. A larger data set is refused before "
         "it is read.",
         EVERY_COMMAND,
-        grid=None,
+        in_study=False,
     )
 
 
@@ -251,7 +248,6 @@ class TrainingOptions:
         "written 0-4 or 0,2,5, train one network after the other, each in a separate job.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
         typed=seeds,
-        grid="seeds",
         in_command={
             "compress": {
                 "help": "Seed of the initial weights, the order of batches and the validation split. Several seeds, "
@@ -331,7 +327,6 @@ class TrainingOptions:
         "How the learning rate decays from step to step, to 0 at the end of each phase: along a cosine (cosine) or a "
         "line (linear), or not at all (none).",
         (*TRAINING_COMMANDS, "tune", "compress"),
-        grid="decays",
         needs=(*IN_SOME_TRAINING, FOLLOWS_DECAY),
     )
     kept_epoch: str | None = option(
@@ -348,7 +343,6 @@ class TrainingOptions:
         "Number of last epochs whose weights are averaged, instead of keeping those of one epoch; BatchNorm statistics "
         "are then measured again. 0: no average.",
         (*TRAINING_COMMANDS, "tune"),
-        grid="average_epochs",
         needs=(*IN_SOME_TRAINING, FOLLOWS_AVERAGE),
     )
 
@@ -364,7 +358,6 @@ class PruningOptions:
         "your own. mp prunes the smallest weights. chip and l1-filter prune whole output channels of convolutions, and "
         "pruners whose names end in -structured prune whole input channels.",
         ("prune", "iterate"),
-        grid="pruners",
     )
     ratio: tuple[float, ...] = option(
         AUTO,
@@ -372,7 +365,6 @@ class PruningOptions:
         "Pruning ratio: parameters before / parameters after. Several ratios are written 2,4,10. Auto: 10, or 1 with "
         "--pruner none.",
         ("prune", "tune"),
-        grid="ratios",
         in_command={
             "tune": {
                 "default": "10",
@@ -387,7 +379,6 @@ class PruningOptions:
         "Share of the prunable weights that is pruned, from 0 to below 1, in place of --ratio. Several are written "
         "0.5,0.9. Auto: the share that --ratio prunes.",
         ("prune",),
-        grid="sparsities",
     )
     scope: str | None = option(
         AUTO,
@@ -428,7 +419,7 @@ class PruningOptions:
         "Also remove the channels that no layer reads any more, and show the size and the speed of the smaller network "
         "(needs the extra structured).",
         ("prune", "iterate"),
-        grid=None,
+        in_study=False,
     )
     control: str = option(
         "make",
@@ -437,7 +428,7 @@ class PruningOptions:
         "class lost beyond the control (make), or compare only with the network before pruning (none). An existing "
         "control is used again, for all ratios and pruners.",
         ("prune",),
-        grid=None,
+        in_study=False,
     )
     dense_run_id: str | None = option(
         AUTO,
@@ -445,7 +436,7 @@ class PruningOptions:
         "MLflow run ID of the trained network to prune. Auto: the run with the same training options, which is made if "
         "it does not exist.",
         ("prune", "iterate", "compress"),
-        grid=None,
+        in_study=False,
     )
     gradient_objective: str | None = option(
         AUTO,
@@ -482,7 +473,6 @@ class IterationOptions:
         integer(2),
         "Number of iterations: the first trains the dense network, and each later one prunes the network once more.",
         ("iterate",),
-        grid="iterations",
     )
     keep: float = option(
         "0.8",
@@ -490,7 +480,6 @@ class IterationOptions:
         "Share of the remaining weights that each iteration keeps, between 0 and 1; pruners of channels keep this "
         "share of each layer's channels.",
         ("iterate",),
-        grid="keep",
     )
     weight_treatment: str = option(
         "finetune",
@@ -498,7 +487,6 @@ class IterationOptions:
         "Continue to train the kept weights from their present values (finetune), or first reset them to their initial "
         "values or to their values at --rewind-step (rewind).",
         ("iterate",),
-        grid="weight_treatments",
     )
     rewind_step: int = option(
         "0",
@@ -539,7 +527,6 @@ class FineTuningOptions:
         choice(DECAYS),
         "How the learning rate of fine-tuning decays (see --decay). Auto: the value of --decay.",
         ("prune", "tune", "compress"),
-        grid="fine_tune_decays",
         needs=(STARTS_DENSE, FINE_TUNED),
         auto_follows="decay",
         in_command={
@@ -555,7 +542,6 @@ class FineTuningOptions:
         integer(0),
         "Number of last epochs of fine-tuning whose weights are averaged. Auto: the value of --average-epochs.",
         ("prune", "tune"),
-        grid="fine_tune_average_epochs",
         needs=(STARTS_DENSE, FINE_TUNED),
         auto_follows="average_epochs",
     )
@@ -565,7 +551,6 @@ class FineTuningOptions:
         "Prune all at once before fine-tuning (one-shot), or step by step while fine-tuning (cubic); or train a "
         "network that is sparse from initialization, and exchange kept weights for others (set, rigl).",
         ("prune", "tune"),
-        grid="schedules",
         needs=(PRUNES,),
     )
     ramp: float = option(
@@ -625,7 +610,6 @@ class FineTuningOptions:
         "Distillation: share of the fine-tuning loss that compares the network with the dense network instead of the "
         "labels, from 0 to 1.",
         ("prune", "tune"),
-        grid="distill",
     )
     temperature: float = option(
         "2",
@@ -639,7 +623,6 @@ class FineTuningOptions:
         "Bits per weight of convolutions and linear layers in the final network: 2 to 8, or 32 for float32. Each "
         "output channel has its own scale. The activations stay float32.",
         ("prune",),
-        grid="weight_bits",
     )
     quantization: str = option(
         "while-training",
@@ -647,7 +630,6 @@ class FineTuningOptions:
         "Fine-tune with weights of --weight-bits (while-training), or fine-tune in float32 and round the weights of "
         "the final network (after-training).",
         ("prune",),
-        grid="quantizations",
         needs=(QUANTIZES,),
     )
     class_offsets: str = option(
@@ -657,7 +639,6 @@ class FineTuningOptions:
         "more recall than the network loses accuracy (dense). The offsets are fitted on validation images and are part "
         "of the network.",
         ("prune", "tune"),
-        grid="class_offsets",
     )
     offset_shrinkage: float = option(
         "1",
@@ -665,7 +646,6 @@ class FineTuningOptions:
         "How strongly noise shrinks --class-offsets: with 1 a class that changed no more than by chance gets almost no "
         "offset, with 0 every change is corrected in full.",
         ("prune", "tune"),
-        grid="offset_shrinkages",
         search_range=(0.0, 4.0),
     )
     class_weights: str = option(
@@ -674,7 +654,6 @@ class FineTuningOptions:
         "Fine-tune with a weight for each class, (1 / recall)^POWER, from the dense network's recall on validation "
         "images (dense).",
         ("prune", "tune"),
-        grid="class_weights",
     )
     class_weight_power: float = option(
         "1",
@@ -682,7 +661,6 @@ class FineTuningOptions:
         "POWER of --class-weights: a larger one gives more weight to classes of low recall in the dense network. With "
         "0 all classes have equal weight.",
         ("prune", "tune"),
-        grid="class_weight_powers",
         search_range=(0.0, 4.0),
     )
     constraint: str = option(
@@ -691,7 +669,6 @@ class FineTuningOptions:
         "Fine-tune under a constraint on every class: its loss of recall since the dense network exceeds that of "
         "accuracy by at most 0.01 (ceag), or its cross-entropy equals the mean over all images (equalized-loss).",
         ("prune", "tune"),
-        grid="constraints",
     )
     constraint_images: str = option(
         "train",
@@ -699,7 +676,6 @@ class FineTuningOptions:
         "Images on which --constraint is measured: the latest training images of each class, at each step (train), or "
         "the validation images, after each epoch (validation).",
         ("prune", "tune"),
-        grid="constraint_images",
     )
     constraint_step: float | None = option(
         AUTO,
@@ -708,7 +684,6 @@ class FineTuningOptions:
         "grows by this number times the violation. Auto: 0.01 for ceag and 0.0001 for equalized-loss; on validation "
         "images, 0.5 for ceag and 0.01 for equalized-loss.",
         ("prune", "tune"),
-        grid="constraint_steps",
         search_range=(1e-5, 1.0),
     )
     performance_weighted: str = option(
@@ -718,7 +693,6 @@ class FineTuningOptions:
         "weight for each image: THETA + (1 - THETA) (1 - p)^GAMMA, where p is the dense network's probability of the "
         "image's label. Written THETA,GAMMA, such as 0.5,1.",
         ("prune",),
-        grid="performance_weighted",
     )
     data_quotas: str = option(
         "none",
@@ -726,14 +700,12 @@ class FineTuningOptions:
         "Fine-tune on a part of the training images: the lower a class's recall in the dense network, on validation "
         "images, the larger the part of the class's training images (recall).",
         ("prune",),
-        grid="data_quotas",
     )
     data_density: float = option(
         "0.5",
         within(0, 1, high_too=True),
         "Share of the training images that --data-quotas keeps.",
         ("prune",),
-        grid="data_densities",
     )
 
 
@@ -747,7 +719,6 @@ class NumberFormatOptions:
         "Number format in which layers compute during training: float32, or bf16 (bfloat16, only with the engine "
         "torch). Weights, loss, evaluation and the gradient for scores are float32 in both cases.",
         (*TRAINING_COMMANDS, "tune"),
-        grid="precisions",
         heading="Training",
         needs=IN_SOME_TRAINING,
     )
@@ -776,7 +747,7 @@ class MachineOptions:
         choice(("cpu", "cuda")),
         "Device to train on: cpu or cuda. Auto: cuda if there is a GPU, else cpu.",
         (*TRAINING_COMMANDS, "study", "tune", "compress", "robustness", "quantize"),
-        grid=None,
+        in_study=False,
     )
     engine: str | None = option(
         AUTO,
@@ -784,14 +755,14 @@ class MachineOptions:
         "Training back end: torch (PyTorch) or native (C++ that is compiled for this CPU). Auto: native if it can "
         "train the network, else torch.",
         (*TRAINING_COMMANDS, "study", "tune", "compress", "quantize"),
-        grid=None,
+        in_study=False,
     )
     experiment: str | None = option(
         AUTO,
         nonempty_text,
         "MLflow experiment of the runs. Auto: MLflow's current experiment.",
         (*TRAINING_COMMANDS, "study", "tune", "compress", "exemplars", "robustness", "quantize", "export"),
-        grid=None,
+        in_study=False,
         in_command={
             "study": {
                 "help": "MLflow experiment of the runs. Auto: the experiment that MLflow's environment variables name, "
@@ -804,7 +775,7 @@ class MachineOptions:
         boolean,
         "Make new runs, even if finished runs with these options exist.",
         (*TRAINING_COMMANDS, "robustness", "quantize"),
-        grid=None,
+        in_study=False,
         in_command={"robustness": {"help": "Measure the networks again, even if they have been measured."}},
     )
     log_model: bool = option(
@@ -813,14 +784,14 @@ class MachineOptions:
         "Also log the network as an MLflow model in the format ONNX (needs the extra onnx). prune logs the network of "
         "each ratio, and iterate the network of each iteration that prunes.",
         TRAINING_COMMANDS,
-        grid=None,
+        in_study=False,
     )
     details: bool = option(
         "false",
         boolean,
         "Also print the slopes expected on new test images, with their intervals.",
         ("prune",),
-        grid=None,
+        in_study=False,
     )
 
 
@@ -833,21 +804,21 @@ class StudyOptions:
         integer(1),
         "Number of processes that train at once, one thread each. Auto: one for each core.",
         ("study", "verify"),
-        grid=None,
+        in_study=False,
     )
     executor: str = option(
         "processes",
         choice(("processes", "ray")),
         "Train in processes of this machine (processes), or on a running Ray cluster (ray).",
         ("study",),
-        grid=None,
+        in_study=False,
     )
     gpus_per_step: float = option(
         "0",
         gpu_share,
         "Number of GPUs, or share of one, for each training with Ray.",
         ("study",),
-        grid=None,
+        in_study=False,
     )
     dry_run: bool = option(
         "false",
@@ -855,7 +826,7 @@ class StudyOptions:
         "Only show the grid, how many of its runs exist, and how long the others will take, estimated from finished "
         "runs.",
         ("study",),
-        grid=None,
+        in_study=False,
     )
     protocol: str | None = option(
         AUTO,
@@ -1082,7 +1053,7 @@ class VerifyOptions:
         integer(0),
         "Seed of the networks of STUDY that are trained again; needed with STUDY.",
         ("verify",),
-        grid=None,
+        in_study=False,
     )
 
 

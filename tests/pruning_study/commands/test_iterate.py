@@ -61,8 +61,8 @@ def test_iterations_at_chance_are_named(iterate):
 def test_a_study_makes_the_chains_that_iterate_finds(iterate, run_command, tiny_npz, tmp_path):
     study = tmp_path / "chains.yaml"
     study.write_text(
-        f"{{datasets: [{tiny_npz}], pruners: [l1-structured, none], iterations: 3, weight_treatments: [rewind], "
-        "seeds: [0], overrides: {epochs: 1}}"
+        f"{{dataset: [{tiny_npz}], pruner: [l1-structured, none], iterations: 3, weight_treatment: [rewind], "
+        "seed: [0], epochs: 1}"
     )
     command = ("study", study, "--workers", 1, "--engine", "torch")
     shown = run_command(*command, "--dry-run").output

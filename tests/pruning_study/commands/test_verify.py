@@ -53,8 +53,8 @@ def test_it_has_them_with_another_compiler_and_vector_unit_and_more_threads(monk
 def test_the_number_of_workers_changes_no_byte(run_command, store_uri, tiny_npz, tmp_path, monkeypatch):
     file = tmp_path / "study.yaml"
     file.write_text(
-        f"datasets: [{tiny_npz}]\npruners: [up]\nratios: [4]\nseeds: [0, 1]\n"
-        "overrides: {epochs: 3, fine_tune_epochs: 2, batch_size: 64}\n"
+        f"dataset: [{tiny_npz}]\npruner: [up]\nratio: [4]\nseed: [0, 1]\n"
+        "epochs: 3\nfine_tune_epochs: 2\nbatch_size: 64\n"
     )
     made = []
     for workers in (1, 2):

@@ -11,12 +11,12 @@ from pruning_study.options.config import VerifyConfig
 from pruning_study.study.published import PublishedSteps
 from tests import made_up_runs
 
-GRIDS = """datasets: [{data}]
-seeds: [3, 4]
+GRIDS = """dataset: [{data}]
+seed: [3, 4]
 grids:
-  - {{pruners: [up], ratios: [4], overrides: {{epochs: 2, fine_tune_epochs: 1, batch_size: 64}}}}
-  - {{pruners: [mp], ratios: [4], schedules: [cubic], decays: [cosine], overrides: {{epochs: 2, fine_tune_epochs: 3}}}}
-  - {{pruners: [l1-unstructured], iterations: 3, weight_treatments: [rewind], overrides: {{epochs: 1}}}}
+  - {{pruner: [up], ratio: [4], epochs: 2, fine_tune_epochs: 1, batch_size: 64}}
+  - {{pruner: [mp], ratio: [4], schedule: [cubic], decay: [cosine], epochs: 2, fine_tune_epochs: 3}}
+  - {{pruner: [l1-unstructured], iterations: 3, weight_treatment: [rewind], epochs: 1}}
 """
 
 

@@ -82,8 +82,8 @@ def test_a_found_run_of_an_earlier_arithmetic_is_named(command, run_command, tin
 @pytest.mark.slow
 def test_a_study_of_an_earlier_arithmetic_takes_no_runs_of_another(run_command, tiny_npz, store_uri, tmp_path):
     file = tmp_path / "study.yaml"
-    text = f"datasets: [{tiny_npz}]\npruners: [mp]\nratios: [2]\nseeds: SEEDS\n"
-    text += "overrides: {epochs: 1, fine_tune_epochs: 1, batch_size: 64}\n"
+    text = f"dataset: [{tiny_npz}]\npruner: [mp]\nratio: [2]\nseed: SEEDS\n"
+    text += "epochs: 1\nfine_tune_epochs: 1\nbatch_size: 64\n"
     file.write_text(text.replace("SEEDS", "[0]"))
     assert run_command("study", file, "--workers", 1, "--engine", "torch").exit_code == 0
     tag_as_native()
@@ -103,8 +103,8 @@ def test_a_study_of_an_earlier_arithmetic_takes_no_runs_of_another(run_command, 
 def test_a_study_says_how_many_it_found(run_command, tiny_npz, store_uri, tmp_path):
     file = tmp_path / "study.yaml"
     file.write_text(
-        f"datasets: [{tiny_npz}]\npruners: [mp]\nratios: [2, 4]\nseeds: [0]\n"
-        "overrides: {epochs: 1, fine_tune_epochs: 1, batch_size: 64}\n"
+        f"dataset: [{tiny_npz}]\npruner: [mp]\nratio: [2, 4]\nseed: [0]\n"
+        "epochs: 1\nfine_tune_epochs: 1\nbatch_size: 64\n"
     )
     study = ("study", file, "--workers", 1, "--engine", "torch")
     assert "made by the engine" not in run_command(*study).output

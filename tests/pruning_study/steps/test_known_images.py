@@ -105,8 +105,8 @@ def test_a_study_and_a_run_of_given_weights_are_warned_of_too(
 ):
     study = tmp_path / "given.yaml"
     study.write_text(
-        f"{{datasets: [{tiny_npz}], pruners: [mp], data_quotas: [recall], ratios: [2, 4], seeds: [0, 1], "
-        f"overrides: {{weights: {weights}}}}}"
+        f"{{dataset: [{tiny_npz}], pruner: [mp], data_quotas: [recall], ratio: [2, 4], seed: [0, 1], "
+        f"weights: {weights}}}"
     )
     shown = run_command("study", study, "--dry-run")
     assert shown.exit_code == 0, shown.output

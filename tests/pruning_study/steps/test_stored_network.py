@@ -83,8 +83,8 @@ def test_a_level_that_is_pruned_again_is_checked_too(command):
 @pytest.mark.slow
 def test_a_step_of_a_study_fails_by_a_line(command, tmp_path, tiny_npz, run_command):
     file = tmp_path / "study.yaml"
-    options = "overrides: {epochs: 1, fine_tune_epochs: 1}"
-    grid = f"datasets: [{tiny_npz}]\nmodels: ['reading_net:Net']\npruners: [mp]\nratios: [2]\nseeds: [0]\n"
+    options = "epochs: 1\nfine_tune_epochs: 1"
+    grid = f"dataset: [{tiny_npz}]\nmodel: ['reading_net:Net']\npruner: [mp]\nratio: [2]\nseed: [0]\n"
     file.write_text(f"{grid}{options}\n")
     command("train")
     (tmp_path / "factor.txt").write_text("-1")

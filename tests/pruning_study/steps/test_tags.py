@@ -17,18 +17,19 @@ QUICK = {"epochs": 1, "fine_tune_epochs": 1, "batch_size": 32}
 def study(store_uri, tiny_npz, tmp_path):
     def run(name, text):
         file = tmp_path / f"{name}.yaml"
-        file.write_text(f"experiment: Default\ndatasets: [{tiny_npz}]\n{text}\noverrides: {json.dumps(QUICK)}\n")
+        quick = "\n".join(f"{name}: {value}" for name, value in QUICK.items())
+        file.write_text(f"experiment: Default\ndataset: [{tiny_npz}]\n{text}\n{quick}\n")
         pruning_study.run_study(str(file), workers=1)
 
     return run
 
 
 def test_runs_of_a_study_name_it__their_cells_and_their_own_controls(study, store_uri):
-    study("first", "pruners: [mp, up]\nratios: [2]\nseeds: 0-1")
+    study("first", "pruner: [mp, up]\nratio: [2]\nseed: 0-1")
     assert not any("control_run_id" in run.data.tags for run in runs("pruned"))
-    study("controls", "pruners: [none]\nclass_weights: [none, dense]\nseeds: 0-1")
-    study("alike", "pruners: [mp]\nclass_weights: [dense]\nratios: [2]\nseeds: [0]")
-    study("other", "pruners: [mp]\nperformance_weighted: ['0.5,1.0']\nratios: [2]\nseeds: [0]")
+    study("controls", "pruner: [none]\nclass_weights: [none, dense]\nseed: 0-1")
+    study("alike", "pruner: [mp]\nclass_weights: [dense]\nratio: [2]\nseed: [0]")
+    study("other", "pruner: [mp]\nperformance_weighted: ['0.5,1.0']\nratio: [2]\nseed: [0]")
     dense, pruned = runs("dense"), {run.info.run_id: run for run in runs("pruned")}
     of_study = {name: [run for run in pruned.values() if run.data.tags["study"] == name] for name in STUDIES}
     assert {name: len(of_study[name]) for name in STUDIES} == {"first": 4, "controls": 4, "alike": 1, "other": 1}

@@ -17,11 +17,12 @@ from tests.postgres_server import postgres
 pytestmark = pytest.mark.cluster
 
 STUDY = """
-datasets: [{data}]
-pruners: [mp, none]
-ratios: [2, 10]
-seeds: 0-3
-overrides: {{epochs: 2, fine_tune_epochs: 1}}
+dataset: [{data}]
+pruner: [mp, none]
+ratio: [2, 10]
+seed: 0-3
+epochs: 2
+fine_tune_epochs: 1
 """
 HASHES = 4 * (1 + 3)
 

@@ -22,7 +22,7 @@ def read(tmp_path, text, **given):
 
 
 def test_a_dense_run_is_planned_once_for_all_that_is_pruned_from_it(tmp_path):
-    steps = read(tmp_path, "{pruners: [mp, gp, none], ratios: [2, 10], seeds: 0-1}").steps
+    steps = read(tmp_path, "{pruner: [mp, gp, none], ratio: [2, 10], seed: 0-1}").steps
     assert [step.kind for step in steps].count("dense") == 2
     assert [step.kind for step in steps].count("pruned") == 2 * 5
     for seed in (0, 1):
@@ -33,7 +33,7 @@ def test_a_dense_run_is_planned_once_for_all_that_is_pruned_from_it(tmp_path):
 
 
 def test_a_study_of_both_precisions_has_dense_runs_of_both(tmp_path):
-    steps = read(tmp_path, "{ratios: [2], precisions: [float32, bf16]}").steps
+    steps = read(tmp_path, "{ratio: [2], grids: [{}, {precision: bf16}]}").steps
     assert [(step.kind, step.config.precision) for step in steps] == [
         *(("dense", "float32"), ("pruned", "float32")),
         *(("dense", "bf16"), ("pruned", "bf16")),
@@ -47,9 +47,9 @@ def test_given_weights_with_two_orders_of_classes_are_two_networks(tmp_path, tin
     checkpoints.save(tmp_path / "net.safetensors", model.state_dict())
     for file, names in (("same.txt", tiny["class_names"]), ("reversed.txt", tiny["class_names"][::-1])):
         (tmp_path / file).write_text("\n".join(names))
-    overrides = f"{{weights: {tmp_path}/net.safetensors, count_zeros: true}}"
-    orders = ", ".join(f"{{overrides: {{class_names: {tmp_path}/{file}}}}}" for file in ("same.txt", "reversed.txt"))
-    text = f"{{datasets: [{tiny_npz}], ratios: [2], overrides: {overrides}, grids: [{{}}, {orders}]}}"
+    weights = f"weights: {tmp_path}/net.safetensors, count_zeros: true"
+    orders = ", ".join(f"{{class_names: {tmp_path}/{file}}}" for file in ("same.txt", "reversed.txt"))
+    text = f"{{dataset: [{tiny_npz}], ratio: [2], {weights}, grids: [{{}}, {orders}]}}"
     steps = read(tmp_path, text).steps
     assert [step.kind for step in steps] == ["dense", "pruned"] * 2
     assert [(step.config.class_names, step.config.count_zeros) for step in steps[::2]] == [
@@ -60,7 +60,7 @@ def test_given_weights_with_two_orders_of_classes_are_two_networks(tmp_path, tin
 
 
 def test_the_hash_of_a_step_is_that_of_the_run_that_prune_makes(tmp_path):
-    _, step = read(tmp_path, "{pruners: [up], ratios: [4], seeds: [29]}").steps
+    _, step = read(tmp_path, "{pruner: [up], ratio: [4], seed: [29]}").steps
     recorded = {"pruner": "up", "ratio": "4", "seed": "29"}
     lines = HASHES.read_text().splitlines()
     (wanted,) = [of["pruned"] for of in map(json.loads, lines) if of["options"] == recorded]
@@ -68,8 +68,8 @@ def test_the_hash_of_a_step_is_that_of_the_run_that_prune_makes(tmp_path):
 
 
 def test_a_sparsity_is_the_run_of_its_ratio(tmp_path):
-    grids = "grids: [{sparsities: [0.5, 0.9]}, {ratios: [%s]}]" % (60_074 / (29_499 + 1_076))
-    steps = read(tmp_path, "{pruners: [mp, none], " + grids + "}").steps
+    grids = "grids: [{sparsity: [0.5, 0.9]}, {ratio: [%s]}]" % (60_074 / (29_499 + 1_076))
+    steps = read(tmp_path, "{pruner: [mp, none], " + grids + "}").steps
     assert sorted(step.config.ratio for step in steps if step.kind == "pruned") == [
         (1.0,),
         (60_074 / (29_499 + 1_076),),
@@ -79,7 +79,7 @@ def test_a_sparsity_is_the_run_of_its_ratio(tmp_path):
 
 
 def test_a_sparsity_whose_data_are_elsewhere_is_named_by_itself(tmp_path):
-    (_, step) = read(tmp_path, "{datasets: [cifar10], sparsities: [0.9]}", data_dir=tmp_path).steps
+    (_, step) = read(tmp_path, "{dataset: [cifar10], sparsity: [0.9]}", data_dir=tmp_path).steps
     assert step.name == "cifar10 lenet5 mp sparsity 0.9 seed 0"
 
 
@@ -95,12 +95,12 @@ def test_a_run_pruned_again_has_its_own_hash_name_and_parent():
 
 
 def test_a_data_set_that_is_elsewhere_has_steps_without_a_hash(tmp_path):
-    steps = read(tmp_path, "{datasets: [cifar10], pruners: [mp, up]}", data_dir=tmp_path).steps
+    steps = read(tmp_path, "{dataset: [cifar10], pruner: [mp, up]}", data_dir=tmp_path).steps
     assert [(step.kind, step.config_hash) for step in steps] == [("dense", ""), ("pruned", ""), ("pruned", "")]
 
 
 def test_runs_that_differ_in_seed_ratio_and_iteration_alone_share_their_settings(tmp_path):
-    text = "{pruners: [mp, none], schedules: [one-shot, cubic], ratios: [2, 10], seeds: 0-1}"
+    text = "{pruner: [mp, none], schedule: [one-shot, cubic], ratio: [2, 10], seed: 0-1}"
     steps = read(tmp_path, text).steps
     shared = {(step.kind, step.config.method): set() for step in steps}
     for step in steps:
@@ -118,19 +118,19 @@ def test_runs_that_differ_in_seed_ratio_and_iteration_alone_share_their_settings
 
 def test_what_takes_fine_tuning_is_named_with_its_place_in_the_file(tmp_path):
     file = tmp_path / "study.yaml"
-    file.write_text("{schedules: [one-shot, cubic], ratios: [2, 0.5], overrides: {fine_tune_epochs: 0}}")
+    file.write_text("{schedule: [one-shot, cubic], ratio: [2, 0.5], fine_tune_epochs: 0}")
     with pytest.raises(StudyError) as error:
         plan.plan(grid.read(file), download=False)
     ratio, epochs = str(error.value).splitlines()[1:]
-    assert ratio.startswith("  ratios[1]: 0.5 ")
-    assert epochs.startswith("  overrides.fine_tune_epochs: 0 ")
+    assert ratio.startswith("  ratio[1]: 0.5 ")
+    assert epochs.startswith("  fine_tune_epochs: 0 ")
     assert "gradual pruning" in epochs
 
 
 def test_a_ratio_that_leaves_a_layer_no_channel_is_named_with_its_place_in_the_file(tmp_path):
     """LeNet5's first layer has one channel: half of the prunable weights is the most that every layer can prune."""
-    with pytest.raises(StudyError, match=r"ratios\[1\]: sparsity 0\.764 leaves no input channel of conv1\.weight"):
-        read(tmp_path, "{pruners: [l1-structured], ratios: [1.5, 4]}")
+    with pytest.raises(StudyError, match=r"ratio\[1\]: sparsity 0\.764 leaves no input channel of conv1\.weight"):
+        read(tmp_path, "{pruner: [l1-structured], ratio: [1.5, 4]}")
 
 
 def test_steps_of_two_precisions_have_different_names():

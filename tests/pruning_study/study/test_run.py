@@ -40,7 +40,7 @@ def write(tmp_path, tiny_npz):
 
     def of(text, name="small.yaml"):
         path = tmp_path / name
-        path.write_text(f"datasets: [{tiny_npz}]\n{text}\n")
+        path.write_text(f"dataset: [{tiny_npz}]\n{text}\n")
         return path
 
     return of
@@ -49,7 +49,7 @@ def write(tmp_path, tiny_npz):
 @pytest.fixture
 def small(write):
     return write(
-        "pruners: [mp, none]\nratios: [10]\nseeds: 0-1\noverrides: {epochs: 2, fine_tune_epochs: 1, batch_size: 32}\n"
+        "pruner: [mp, none]\nratio: [10]\nseed: 0-1\nepochs: 2\nfine_tune_epochs: 1\nbatch_size: 32\n"
         "primary: [{method: mp, baseline: none, ratio: 10, outcomes: [alpha]}]"
     )
 
@@ -198,9 +198,9 @@ class TestStudy:
     @pytest.mark.slow
     def test_a_run_that_fails_stops_no_other_and_is_tried_again(self, study, write):
         file = write(
-            "pruners: [mp]\nratios: [2, 10]\ngrids:\n"
-            "  - overrides: {epochs: 1, fine_tune_epochs: 1}\n"
-            "  - overrides: {epochs: 1, fine_tune_epochs: 1, learning_rate: 1e30}\n"
+            "pruner: [mp]\nratio: [2, 10]\ngrids:\n"
+            "  - epochs: 1\n    fine_tune_epochs: 1\n"
+            "  - epochs: 1\n    fine_tune_epochs: 1\n    learning_rate: 1e30\n"
         )
         output = study(file, code=1)
         assert "failed: tiny lenet5 dense seed 0: dense diverged in epoch 1" in output
@@ -221,18 +221,18 @@ class TestBadInput:
         np.savez(tmp_path / "cut.npz", train_images=np.zeros((2, 4, 4), np.uint8))
         monkeypatch.chdir(tmp_path)
         file = write(
-            "pruners: [mp, upp]\nratios: [2, 100]\ngrids:\n"
-            "  - {}\n  - datasets: [fashion-mnst, cut.npz, cifar10]\n  - models: [no_such:net]\n"
+            "pruner: [mp, upp]\nratio: [2, 100]\ngrids:\n"
+            "  - {}\n  - dataset: [fashion-mnst, cut.npz, cifar10]\n  - model: [no_such:net]\n"
         )
         output = study(file, "--data-dir", tmp_path / "empty", code=2)
         first, *lines, _ = output[output.index("error: ") :].splitlines()
         assert f"{file}: 5 faults" in first
         said = [
-            ("pruners[1]", "did you mean up?"),
-            ("grids[1].datasets[0]", "did you mean fashion-mnist?"),
-            ("grids[1].datasets[1]", "train_labels, test_images, test_labels"),
-            ("ratios[1]", "55.8"),
-            ("grids[2].models[0]", "ModuleNotFoundError"),
+            ("pruner[1]", "did you mean up?"),
+            ("grids[1].dataset[0]", "did you mean fashion-mnist?"),
+            ("grids[1].dataset[1]", "train_labels, test_images, test_labels"),
+            ("ratio[1]", "55.8"),
+            ("grids[2].model[0]", "ModuleNotFoundError"),
         ]
         for line, (place, keyword) in zip(lines, said, strict=True):
             assert line.startswith(f"  {place}: ")
@@ -241,8 +241,8 @@ class TestBadInput:
 
     def test_a_data_folder_that_takes_no_files(self, study, write, tmp_path):
         (tmp_path / "file").touch()
-        output = study(write("grids: [{datasets: [cifar10]}]"), "--data-dir", tmp_path / "file" / "data", code=2)
-        assert "grids[0].datasets[0]: cifar10: " in output
+        output = study(write("grids: [{dataset: [cifar10]}]"), "--data-dir", tmp_path / "file" / "data", code=2)
+        assert "grids[0].dataset[0]: cifar10: " in output
         assert runs(status=None) == []
 
 
@@ -250,8 +250,7 @@ class TestDryRun:
     def test_shows_the_grid_and_makes_nothing(self, study, write, tmp_path, monkeypatch):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
         file = write(
-            "pruners: [mp, none]\nratios: [2, 10]\nseeds: 0-4\ngrids: [{}, {datasets: [cifar10]}]\n"
-            "overrides: {learning_rate: 1.0e+30}"
+            "pruner: [mp, none]\nratio: [2, 10]\nseed: 0-4\ngrids: [{}, {dataset: [cifar10]}]\nlearning_rate: 1.0e+30"
         )
         before = set(tmp_path.rglob("*"))
         output = study(file, "--dry-run", "--data-dir", tmp_path, "--workers", 1)
@@ -268,14 +267,12 @@ class TestDryRun:
 
     def test_tells_the_time_from_finished_runs_of_the_same_settings(self, study, write):
         """Pruned runs took 20 s and 40 s: four more take 120 s, and two workers 60 s."""
-        quick = "overrides: {epochs: 1, fine_tune_epochs: 1}"
-        study(write(f"pruners: [mp]\nratios: [2, 10]\nseeds: [0]\n{quick}"))
+        quick = "epochs: 1\nfine_tune_epochs: 1"
+        study(write(f"pruner: [mp]\nratio: [2, 10]\nseed: [0]\n{quick}"))
         made = [*runs("dense"), *runs("pruned")]
         for run, seconds in zip(made, (12, 20, 40), strict=True):
             MlflowClient().log_metric(run.info.run_id, "duration_seconds", seconds)
-        shown = study(
-            write(f"pruners: [mp, gp]\nratios: [2, 10, 20]\nseeds: 0-1\n{quick}"), "--dry-run", "--workers", 2
-        )
+        shown = study(write(f"pruner: [mp, gp]\nratio: [2, 10, 20]\nseed: 0-1\n{quick}"), "--dry-run", "--workers", 2)
         assert "time: estimated for 2 workers, from" in shown
         rows = {line.split()[2]: line.split() for line in shown.splitlines() if line.startswith("tiny")}
         assert {name: " ".join(row[-3:]) for name, row in rows.items()} == {
@@ -285,14 +282,14 @@ class TestDryRun:
         }
 
     def test_an_experiment_that_is_not_there_is_not_made(self, study, write, tmp_path):
-        file = write("grids: [{datasets: [cifar10]}]")  # it is not on this machine, so that nothing is measured
+        file = write("grids: [{dataset: [cifar10]}]")  # it is not on this machine, so that nothing is measured
         assert "together" in study(file, "--dry-run", "--experiment", "nobody made it", "--data-dir", tmp_path)
         assert MlflowClient().get_experiment_by_name("nobody made it") is None
 
     def test_a_deleted_experiment_is_refused_as_the_study_refuses_it(self, run_command, store_uri, write, tmp_path):
         store = connect.connect("deleted before")
         store.client.delete_experiment(store.experiment_id)
-        file = write("grids: [{datasets: [cifar10]}]")
+        file = write("grids: [{dataset: [cifar10]}]")
         result = run_command("study", file, "--dry-run", "--experiment", "deleted before", "--data-dir", tmp_path)
         assert result.exit_code != 0
         with pytest.raises(StudyError, match="'deleted before' is deleted: restore it") as refusal:
@@ -323,8 +320,8 @@ def test_killed_and_resumed_it_ends_with_the_runs_of_an_undisturbed_one(
     (tmp_path / "held").touch()
     monkeypatch.syspath_prepend(tmp_path)
     file = write(
-        "models: ['held_net:Net']\npruners: [none, mp]\nratios: [10]\nseeds: 0-1\n"
-        "overrides: {epochs: 2, fine_tune_epochs: 1, batch_size: 32}"
+        "model: ['held_net:Net']\npruner: [none, mp]\nratio: [10]\nseed: 0-1\n"
+        "epochs: 2\nfine_tune_epochs: 1\nbatch_size: 32"
     )
     arguments = (file, "--engine", "torch", "--workers")
     first = start(*arguments, 2, TMPDIR=str(temporary))
@@ -352,7 +349,7 @@ def test_killed_and_resumed_it_ends_with_the_runs_of_an_undisturbed_one(
 def test_two_at_once_make_each_run_once(store_uri, write, tmp_path):
     (tmp_path / "held_net.py").write_text(HELD)
     (tmp_path / "held").touch()
-    file = write("models: ['held_net:Net']\npruners: [none]\nseeds: 0-1\noverrides: {epochs: 1, fine_tune_epochs: 1}")
+    file = write("model: ['held_net:Net']\npruner: [none]\nseed: 0-1\nepochs: 1\nfine_tune_epochs: 1")
     arguments = (file, "--engine", "torch", "--workers", 2)
     first = start(*arguments)
     wait_until(lambda: runs("dense", status="RUNNING"))
@@ -385,10 +382,7 @@ def test_a_worker_that_the_system_kills_costs_one_run(study, write, tmp_path, mo
     (tmp_path / "suicidal.py").write_text(SUICIDAL)
     (tmp_path / "kill").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    file = write(
-        "models: ['suicidal:Net']\npruners: [none]\nseeds: 0-2\n"
-        "overrides: {epochs: 1, fine_tune_epochs: 1, batch_size: 32}"
-    )
+    file = write("model: ['suicidal:Net']\npruner: [none]\nseed: 0-2\nepochs: 1\nfine_tune_epochs: 1\nbatch_size: 32")
     output = study(file, "--workers", 1, "--engine", "torch", code=1)
     assert "1 of 6 runs failed" in output
     assert "its process was killed" in output
@@ -402,7 +396,7 @@ def test_a_worker_that_the_system_kills_costs_one_run(study, write, tmp_path, mo
 @pytest.mark.slow
 def test_an_interrupt_ends_all_runs_as_killed(store_uri, write):
     """Ctrl-C, which goes to all processes of the group, and a signal to the driver alone."""
-    file = write("pruners: [none]\nseeds: 0-3\noverrides: {epochs: 500}")
+    file = write("pruner: [none]\nseed: 0-3\nepochs: 500")
     both = [start(file, "--experiment", name, "--engine", "torch", "--workers", 1) for name in ("group", "driver")]
     for process, name in zip(both, ("group", "driver"), strict=True):
         wait_until(lambda name=name: ("dense", "RUNNING") in in_experiment(name))
@@ -513,9 +507,7 @@ def test_a_disk_without_room_for_some_runs_of_a_study__fails_these_alone_and_the
     (tmp_path / "large.py").write_text(LARGE)
     (tmp_path / "full").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    file = write(
-        "models: ['large:net', lenet5]\npruners: [none]\noverrides: {epochs: 1, fine_tune_epochs: 1, batch_size: 200}"
-    )
+    file = write("model: ['large:net', lenet5]\npruner: [none]\nepochs: 1\nfine_tune_epochs: 1\nbatch_size: 200")
     output = study(file, "--workers", 1, code=1)
     assert "failed: tiny large:net dense seed 0" in output
     assert "File too large" in runs("dense", status="FAILED")[0].data.tags["error"]
@@ -556,6 +548,6 @@ def test_what_an_earlier_study_could_not_send_is_sent_first(study, write, store_
         with pytest.raises(StudyError, match="pruning-study send"), store.job("a job", {}) as job:
             (job.folder / "a.txt").write_text("hello")
     assert Path("unsent").is_dir()
-    study(write("pruners: [none]\noverrides: {epochs: 1, fine_tune_epochs: 1}"))
+    study(write("pruner: [none]\nepochs: 1\nfine_tune_epochs: 1"))
     assert artifact(runs("job")[0], "a.txt").read_text() == "hello"
     assert list(Path("unsent").iterdir()) == []

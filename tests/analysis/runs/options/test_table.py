@@ -27,8 +27,7 @@ def test_a_record_says_all_of_an_option():
     record = of_command("prune")["class_weight_power"]
     assert (record.type, record.value, record.heading) == (float, 1.0, "Fine-tuning and gradual pruning")
     assert record.commands == ("prune", "tune")
-    assert record.grid == "class_weight_powers"
-    assert grid.LISTS["class_weight_powers"] == "class_weight_power"
+    assert record.in_study
     assert schema.role("class_weight_power") is record.param
     assert schema.details("class_weights") == ["class_weight_power"]
     assert "class_weight_power" in sections()["Fine-tuning and gradual pruning"]
@@ -79,12 +78,12 @@ def test_an_option_of_any_number_of_values(name, several):
 
 
 def test_options_of_the_machine_do_not_belong_in_a_studys_file():
-    assert {"force", "device", "dense_run_id", "data_dir", "workers"} <= grid.NO_OVERRIDES
-    assert not grid.NO_OVERRIDES & {"protocol", "weights", "class_names", "count_zeros", "momentum"}
+    assert {"force", "device", "dense_run_id", "data_dir", "workers"}.isdisjoint(grid.GRID_OPTIONS)
+    assert {"protocol", "weights", "class_names", "count_zeros", "momentum"} <= set(grid.GRID_OPTIONS)
 
 
 def test_seeds_change_the_soonest_in_a_grid():
-    assert list(grid.LISTS)[-1] == list(grid.LISTS_OF_ITERATE)[-1] == "seeds"
+    assert grid.GRID_OPTIONS[-1] == "seed"
 
 
 def test_labels_name_settings_of_fine_tuning_before_the_scope_and_number_formats_last():
