@@ -514,11 +514,11 @@ class CompressionOptions:
     """Options on what `compress` aims at, and when it stops."""
 
     max_class_loss: float = option("3", within(0, 100))
-    """Largest loss of recall of any class, relative to the control, that is allowed, in percentage points. A chain is
+    """Largest loss of recall of any class, since the dense network, that is allowed, in percentage points. A chain is
     chosen only if the upper bound of every class's loss is below this limit."""
 
     max_accuracy_loss: float = option("1", within(0, 100))
-    """Largest loss of accuracy, relative to the control, that is allowed, in percentage points. The upper bound of the
+    """Largest loss of accuracy, since the dense network, that is allowed, in percentage points. The upper bound of the
     loss must be below this limit."""
 
     minimize: str = option("size", choice(("size", "latency", "macs")))

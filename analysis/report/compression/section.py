@@ -10,7 +10,7 @@ from analysis.study.study import StudyData
 
 _CHAINS = (
     "The command pruning-study compress tried chains of pruning, fine-tuning, class offsets and number formats "
-    "on validation images. Losses are relative to the control, in points; the number after each loss is its upper "
+    "on validation images. Losses are since the dense network, in points; the number after each loss is its upper "
     "bound at 95 % confidence. The table has the chains on the Pareto front of the minimized quantity and the worst "
     "class's bound. It also has the chosen or nearest chain, and the choice by accuracy alone. Chains within the "
     "limits come first."
