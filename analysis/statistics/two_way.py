@@ -150,7 +150,7 @@ def p_value(variances: Variances, distance: float) -> float:
         return 1.0 if distance == 0 else _SMALLEST_LEVEL
 
     def beyond(log_p: float) -> float:
-        return math.log(half_width(variances, math.exp(log_p)) / abs(distance))
+        return half_width(variances, math.exp(log_p)) - abs(distance)
 
     lowest, highest = math.log(_SMALLEST_LEVEL), -1e-15
     return math.exp(brentq(beyond, lowest, highest, xtol=_PRECISION)) if beyond(highest) < 0 else 1.0

@@ -189,7 +189,7 @@ def _result(search: TuningSearch, networks: Sequence[Network], config: TuneConfi
     trials = trials.assign(
         eligible=objectives.eligible(trials), front=objectives.pareto_front(trials), winner=trials.index == best.trial
     )
-    winning_point = Point(*trials.loc[best.trial, list(Point._fields)])
+    winning_point = Point(*map(float, trials.loc[best.trial, list(Point._fields)]))
     points = {WINNER: winning_point, **search.space.anchors(winning_point.ratio)}
     test_rows = partial(_test, points)
     rows = [row for network in networks for row in test_rows(network, new=False)]
@@ -243,7 +243,7 @@ def _log(parent: Writer, search: TuningSearch, result: Tuning) -> None:
         figure.savefig(parent.folder / f"{name}.png")
     winner = result.winner
     parent.metrics({schema.TRIAL_ACCURACY: winner["accuracy"], schema.TRIAL_DISTORTION: winner["distortion"]})
-    parent.tags(Point(*winner[list(Point._fields)]).params)
+    parent.tags(Point(*map(float, winner[list(Point._fields)])).params)
 
 
 def _table(result: Tuning) -> str:

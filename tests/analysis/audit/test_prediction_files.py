@@ -94,7 +94,7 @@ def test_line_ends_of_every_system_and_a_byte_order_mark(csv):
         (np.array(["a\0b", "a"]), "NUL character"),
         (np.array(["a" * 300, "a"]), "a class has 300 characters"),
         (np.array(3), "label has shape ()"),
-        (np.array([(1, 2), (3, 4)], "i4,i4"), "records of several values"),
+        (np.array([(1, 2), (3, 4)], "i4,i4"), "has type"),
         (np.array(["", "a"]), "image 1 has no label"),
     ],
 )

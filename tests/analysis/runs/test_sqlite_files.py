@@ -44,8 +44,6 @@ def path(whole, tmp_path):
 def said(path, store_uri, monkeypatch, tiny_npz):
     """Return a function that gives what each of the two command lines prints about the store, which is one line."""
 
-    monkeypatch.setattr(reach, "SETTLED_SECONDS", 0)
-
     def ask(side="both"):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
         reading = (analysis_cli, ["compare", "--experiment", "study"])

@@ -1,7 +1,6 @@
 """The control that `prune` makes: one for all, never in the way of the pruned run, and part of its description."""
 
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,15 +97,6 @@ def test_the_description_of_a_pruned_run_says_what_the_terminal_says(prune):
     assert not any("No control was given" in line for line in note)
     assert "| control |" in pruned.data.tags[MLFLOW_RUN_NOTE]
     assert "No control was given" in control.data.tags[MLFLOW_RUN_NOTE]
-
-
-def test_a_damaged_control_is_said_once_and_made_again(prune, caplog):
-    prune()
-    (_, control) = runs("pruned")
-    Path(artifact(control, "predictions.npz")).write_bytes(b"damaged")
-    assert "control: the same fine-tuning" in prune()
-    assert pruners() == ["mp", "none", "none"]
-    assert len([record for record in caplog.records if "cannot be used" in record.getMessage()]) == 1
 
 
 def test_a_run_names_the_control_that_a_later_command_makes(prune):

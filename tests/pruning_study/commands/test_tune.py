@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from mlflow import MlflowClient
+from optuna.distributions import FloatDistribution
 
 import pruning_study
 from analysis.common.errors import StudyError
@@ -23,6 +24,7 @@ from pruning_study.commands import tune as tune_command
 from pruning_study.options.config import TuneConfig
 from pruning_study.steps import pruned as steps
 from pruning_study.steps import runs as step_runs
+from pruning_study.study.tuning import search
 from pruning_study.study.tuning.search import AS_MAGNITUDE
 from pruning_study.tracking import connect
 from tests.deadline import wait_until
@@ -258,9 +260,10 @@ def test_alpha_takes_the_least_distortion_near_the_best_anchor(tune):
     assert trials.loc[trials["winner"], "distortion"].item() == fit["distortion"].min()
 
 
-def test_a_trial_whose_numbers_are_not_finite_is_refused_and_the_search_goes_on(tune):
+def test_a_trial_whose_numbers_are_not_finite_is_refused_and_the_search_goes_on(tune, monkeypatch):
     """An epsilon above 3.4e38 is infinite in single precision, and so are the scores."""
-    said = tune(objective="alpha", n_trials=5, seeds=0, validation_fraction=0.6, epsilon_range="1e39,1e40")
+    monkeypatch.setattr(search, "EPSILONS", FloatDistribution(1e39, 1e40, log=True))
+    said = tune(objective="alpha", n_trials=5, seeds=0, validation_fraction=0.6)
     trials = runs("trial")
     assert [trial.data.tags["state"] for trial in trials] == ["complete"] * 3 + ["pruned"] * 2
     assert all("pruning scores are NaN or infinite" in trial.data.tags["error"] for trial in trials[3:])

@@ -255,7 +255,7 @@ def test_arrays_without_an_image__are_refused_with_and_without_image_size(faulty
         (np.full((400, 10), 1), "of shape (400, 10)"),
         (np.array(7), "of shape ()"),
         (np.full(401, 7), "401 entries for 400 images"),
-        (np.zeros(400, [("a", int), ("b", int)]), "records of several values"),
+        (np.zeros(400, [("a", int), ("b", int)]), "has type"),
         (np.full(400, 7), "no image of class"),
     ],
 )

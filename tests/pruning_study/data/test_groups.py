@@ -107,5 +107,5 @@ def test_writers_that_are_not_a_number_for_each_test_image__the_file_and_the_arr
 @pytest.mark.attack
 def test_pickled_writers__are_not_loaded(written):
     data = written(test_hsf=np.array([{}] * 200, dtype=object))
-    with pytest.raises(StudyError, match=r"tiny\.npz: .*pickled"):
+    with pytest.raises(StudyError, match=r"tiny\.npz: .*allow_pickle"):
         groups(data)

@@ -412,7 +412,7 @@ def test_initialization_prunes_step_by_step():
 @pytest.mark.parametrize("schedule", ["cubic", "set", "rigl"])
 def test_a_schedule_has_no_effect_on_a_network_that_is_not_pruned(schedule):
     config = PruneConfig(pruner="none", schedule=schedule, fine_tune_epochs=3)
-    assert (config.start, config.fine_tuning_choices.epochs) == ("dense", 3)
+    assert (config.start, config.is_gradual) == ("dense", False)
 
 
 @pytest.mark.parametrize("options", [{"ratio": 10, "sparsity": 0.9}, {"pruner": "none", "sparsity": 0.5}])

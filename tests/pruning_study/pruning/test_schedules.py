@@ -317,11 +317,10 @@ class TestPruning:
         assert plans[0].kept_numbers == plans[1].kept_numbers
         assert (plans[0].name, plans[0].params, plans[0].hash) == (plans[1].name, plans[1].params, plans[1].hash)
 
-    @pytest.mark.parametrize("regrow", [False, True])
     @pytest.mark.parametrize("pruner", PRUNERS)
-    def test_the_last_mask_is_exact_and_its_own(self, network_and_setting, pruner, regrow):
+    def test_the_last_mask_is_exact_and_its_own(self, network_and_setting, pruner):
         dense, setting = network_and_setting
-        gradual = setting_with(setting, pruner=pruner, schedule="cubic", regrow=regrow)
+        gradual = setting_with(setting, pruner=pruner, schedule="cubic")
         weights, masks = pruned(dense, gradual)
         kept = sum(int(mask.sum()) for mask in masks.values())
         assert kept == gradual.kept_numbers(20.0)[-1] or (

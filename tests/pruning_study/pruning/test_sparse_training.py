@@ -136,12 +136,16 @@ def test_schedules_that_are_sparse_from_the_start_take_the_smallest_weights_and_
     assert (raised.value.option, str(raised.value).partition(":")[0]) == message
 
 
+def schedule_of(config):
+    return Settings.of(config, dense_training(config)).schedule
+
+
 def test_the_schedule_implies_the_start_and_names_the_method():
     config = PruneConfig(schedule="rigl")
-    assert (config.start, config.method, config.logged_schedule) == ("initialization", "mp rigl", "rigl")
+    assert (config.start, config.method, schedule_of(config)) == ("initialization", "mp rigl", "rigl")
     control = PruneConfig(pruner="none", schedule="rigl")  # which the schedule does not concern
-    assert (control.start, control.logged_schedule) == ("dense", "one-shot")
-    assert PruneConfig(start="initialization").logged_schedule == "cubic"
+    assert (control.start, schedule_of(control)) == ("dense", "one-shot")
+    assert schedule_of(PruneConfig(start="initialization")) == "cubic"
 
 
 def test_a_search_prunes_the_dense_network():

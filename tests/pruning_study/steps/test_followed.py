@@ -176,9 +176,3 @@ def test_a_dense_run_whose_params_are_no_values_of_options__is_a_usage_error_bef
 def test_a_dense_run_that_names_a_path_as_its_data_set__does_not_make_prune_read_it(claimed, tiny_npz):
     for path in (str(tiny_npz), "./tiny.npz", "../x", "/etc", "~/x", "x/", "..", "."):
         assert "names the path" in claimed({"dataset": path})
-
-
-@pytest.mark.attack
-def test_a_dense_run_with_an_absurd_image_shape__is_a_usage_error(claimed):
-    for shape in ("1x1000000000x1000000000", "1x-1x-1", "1x28", "28", "x", "1xaxa", "0x28x28", f"1x{'9' * 5000}x1"):
-        assert "names the image shape" in claimed({"image_shape": shape})

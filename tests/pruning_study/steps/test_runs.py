@@ -56,7 +56,7 @@ def test_loading_a_parent_changes_nothing_of_the_setting(store, made, tiny_npz):
 def test_every_pruner_uses_the_normalisation_of_its_parent(store, made, tiny_npz):
     """Also the second one, whose setting has not loaded the parent itself."""
     settings = [setting_for(store, made, tiny_npz, pruner=pruner) for pruner in ("mp", "rp")]
-    parent = runs.load(store, store.get(made), *settings[0])
+    parent = runs.load(store, store.get(made), *settings[0].dense)
     for setting in settings:
         run = pruned.prune(*setting.at_ratio(2.0).in_job(store), parent)
         _, metadata = checkpoints.load(artifact(store.get(run.run_id), "checkpoint.safetensors"))
@@ -188,7 +188,7 @@ def test_a_network_without_a_prunable_weight_has_no_norm_of_its_gradient(store, 
 )
 def test_what_magnitude_pruning_keeps_too_is_measured_where_a_gradient_prunes_at_once(store, dense_run, options, share):
     setting = dense_run[0].at(**{"fine_tune_learning_rate": 0.02, **options})  # not that of other tests' runs
-    parent = runs.load(store, dense_run[1], *dense_run[0])
+    parent = runs.load(store, dense_run[1], *dense_run[0].dense)
     parent.gradient.update({name: parent.model.get_parameter(name).detach().clone() for name in parent.gradient})
     run = pruned.prune(*setting.at_ratio(4.0).in_job(store), parent)
     assert run.metrics.get("mp_overlap") == share
@@ -196,7 +196,7 @@ def test_what_magnitude_pruning_keeps_too_is_measured_where_a_gradient_prunes_at
 
 def test_a_mask_of_the_weights_that_magnitude_pruning_removes_has_no_overlap(store, dense_run):
     """At ratio 4 a quarter of all parameters is left, so that the gradient can choose none of the largest weights."""
-    parent = runs.load(store, dense_run[1], *dense_run[0])
+    parent = runs.load(store, dense_run[1], *dense_run[0].dense)
     weights = {name: parent.model.get_parameter(name).detach() for name in parent.gradient}
     parent.gradient.update({name: 1 / (weight * weight.abs() + 1e-30) for name, weight in weights.items()})
     run = pruned.prune(*dense_run[0].at(fine_tune_learning_rate=0.03).at_ratio(4.0).in_job(store), parent)

@@ -24,7 +24,6 @@ from analysis.study.study import StudyData
 from pruning_study.study.processes import Processes
 from pruning_study.tracking import connect
 from tests.deadline import wait_until
-from tests.error_lines import error_line
 from tests.mlflow_server import breaking_off, free_port, server
 from tests.stored_runs import artifact, empty_store, runs
 from tests.warm_processes import WarmProcess, run_module
@@ -276,16 +275,6 @@ class TestDryRun:
         file = write("grids: [{dataset: [cifar10]}]")  # it is not on this machine, so that nothing is measured
         assert "together" in study(file, "--dry-run", "--experiment", "nobody made it", "--data-dir", tmp_path)
         assert MlflowClient().get_experiment_by_name("nobody made it") is None
-
-    def test_a_deleted_experiment_is_refused_as_the_study_refuses_it(self, run_command, store_uri, write, tmp_path):
-        store = connect.connect("deleted before")
-        store.client.delete_experiment(store.experiment_id)
-        file = write("grids: [{dataset: [cifar10]}]")
-        result = run_command("study", file, "--dry-run", "--experiment", "deleted before", "--data-dir", tmp_path)
-        assert result.exit_code != 0
-        with pytest.raises(StudyError, match="'deleted before' is deleted: restore it") as refusal:
-            connect.connect("deleted before")
-        assert str(refusal.value) in error_line(result.output)
 
 
 HELD = """

@@ -132,7 +132,7 @@ class TestRuns:
                 EPSILON,
                 epsilons,
                 ["lambda", "MP", "GP", ""],
-                {"epsilon": "0.0005", "ratio": "10.0", "schedule": "one-shot", "distill": "0.0"},
+                {"epsilon": "0.0005", "ratio": "10.0"},
             ),
             (
                 ChainSearch,

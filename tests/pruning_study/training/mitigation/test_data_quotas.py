@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from analysis.common.errors import StudyError
+from analysis.runs import schema
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps.pruned import fine_tuning_indices
 from pruning_study.training.mitigation import data_quotas
@@ -70,9 +71,9 @@ RECALL = np.array([0.6, *[0.9] * 8, 0.8])  # errors of .4, eight times .1, and .
 
 
 class TestImagesOfFineTuning:
-    def test_are_the_quotas_of_images_in_the_normalization_of_all(self, setting):
+    def test_are_the_quotas_of_images_in_the_normalization_of_all(self, setting, monkeypatch):
         """At density .35, 126 images are shared as 4 : 1 (eight times) : 2, 9 images to a part."""
-        indices = chosen(setting, 0.35)
+        indices = chosen(setting, monkeypatch, 0.35)
         assert np.bincount(setting.context.data.train_labels[indices]).tolist() == [36, *[9] * 8, 18]
         assert set(indices) < set(setting.context.train_indices)
         images = setting.context.images.training(indices)
@@ -81,12 +82,13 @@ class TestImagesOfFineTuning:
         assert torch.allclose(images.batch(torch.arange(126))[0], setting.context.normalization(pixels))
 
     def test_are_half_of_the_images_and_the_same_again(self, setting):
-        first, again = (fine_tuning_indices(*setting, RECALL) for _ in range(2))
+        first, again = (fine_tuning_indices(*setting.at_ratio(10.0), RECALL) for _ in range(2))
         assert first.tolist() == again.tolist()
 
     def test_are_others_for_another_seed(self, setting):
         other = planned(replace(setting.plan.options, seed=1), setting.context.data)
-        assert set(fine_tuning_indices(*other, RECALL)) != set(fine_tuning_indices(*setting, RECALL))
+        first, second = (set(fine_tuning_indices(*each.at_ratio(10.0), RECALL)) for each in (setting, other))
+        assert first != second
 
     def test_prunes_at_the_batches_of_fewer_images(self, setting):
         """360 images have three batches of 128, and 126 have one: an epoch ends a ramp step."""
@@ -96,7 +98,8 @@ class TestImagesOfFineTuning:
         assert list(thinned.kept_numbers.values()) == list(whole.kept_numbers.values())
 
     def test_are_all_without_quotas(self, setting):
-        assert fine_tuning_indices(*setting.at(data_quotas="none"), RECALL) is setting.context.train_indices
+        without = setting.at(data_quotas="none").at_ratio(10.0)
+        assert fine_tuning_indices(*without, RECALL) is setting.context.train_indices
 
     @pytest.mark.attack
     def test_a_class_that_the_dense_network_gets_all_right__is_an_error_of_one_line(self, setting):
@@ -127,8 +130,9 @@ class TestImagesOfFineTuning:
         assert f"the class's validation images right{remedy}" in str(error.value)
 
 
-def chosen(setting, density):
-    return fine_tuning_indices(*setting.at(data_density=density), RECALL)
+def chosen(setting, monkeypatch, density):
+    monkeypatch.setitem(schema.FIXED, "data_density", density)
+    return fine_tuning_indices(*setting.at_ratio(10.0), RECALL)
 
 
 @pytest.mark.attack
