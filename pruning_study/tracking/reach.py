@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from analysis.common import files
 from analysis.common.errors import StudyError
-from analysis.runs import address, retries, sqlite_files
+from analysis.runs import address, retries, sqlite_files, stores
 from analysis.runs.store_errors import STORE_ERRORS, explained
 
 
@@ -49,7 +49,7 @@ def ensure(uri: str) -> None:
     with FileLock(f"{path}.lock"):  # two processes that make the same store at once break it for good
         if not path.is_file() or not path.stat().st_size:
             _make_tables(path)
-        with closing(sqlite3.connect(path, timeout=30)) as connection:
+        with closing(sqlite3.connect(path, timeout=stores.BUSY_SECONDS)) as connection:
             sqlite_files.check(uri, path, lambda query: connection.execute(query).fetchall())
             # In WAL mode readers and a writer do not wait for one another. While another program writes, SQLite refuses
             # to change the mode, which the next command then does.

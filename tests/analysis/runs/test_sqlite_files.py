@@ -240,7 +240,6 @@ sys.stdin.read()
 
 @pytest.mark.attack
 def test_a_database_that_another_process_holds_locked__both_command_lines_say_so(path, said, locked, monkeypatch):
-    monkeypatch.setattr(reach, "BUSY_SECONDS", 0.1)
     monkeypatch.setattr(stores, "BUSY_SECONDS", 0.1)
     assert {line.partition(";")[0].strip(": ") for line in said()} == {
         "database is locked",

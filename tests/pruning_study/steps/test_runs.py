@@ -133,7 +133,6 @@ CHAINS = [
     {"pruner": "rp", "schedule": "cubic"},
     {"pruner": "gp", "schedule": "cubic", "scope": "layer"},
     {"pruner": "up-signed", "schedule": "cubic", "scope": "layer"},
-    {"pruner": "rp", "schedule": "cubic"},
     {"pruner": "up", "distill": 0.5},
     {"pruner": "mp", "scope": "layer"},
 ]
