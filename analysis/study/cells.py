@@ -243,12 +243,11 @@ def _losses(
         bounds = ["worst_class_loss_upper", "accuracy_loss_low", "accuracy_loss_upper"]
         changes = [f"accuracy_{since}_{end}" for since in ("change", "minus_none") for end in ("low", "high")]
         return dict(zip(columns, WorstCost(), strict=True)) | dict.fromkeys(bounds + changes, np.nan)
-    accuracy, since_dense = costs.own.accuracy(), costs.dense.accuracy()
+    accuracy, has_control = costs.own.accuracy(), costs.own is not costs.dense
+    since_dense = costs.dense.accuracy() if has_control else accuracy
     gains = {
         "accuracy_change": since_dense.interval(1 - confidence),
-        "accuracy_minus_none": np.full((2, 1), np.nan)
-        if costs.own is costs.dense
-        else accuracy.interval(1 - confidence),
+        "accuracy_minus_none": accuracy.interval(1 - confidence) if has_control else np.full((2, 1), np.nan),
     }
     return {
         **dict(zip(columns, costs.worst, strict=True)),

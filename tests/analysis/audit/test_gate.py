@@ -76,6 +76,7 @@ def test_a_single_network_beyond_the_limit_keeps_the_mean_from_passing():
     gate = result.gate(Limits(class_loss=0.15))
     assert result.comparison.losses().mean.upper().max() < 0.15
     assert (gate.state, "network 2 lost 5" in gate.reason) == ("undecided", True)
+    assert "audit such a network, with one file a side" in gate.reason
     assert "smallest limit" not in gate.reason
 
 
