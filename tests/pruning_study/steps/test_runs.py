@@ -56,7 +56,7 @@ def test_loading_a_parent_changes_nothing_of_the_setting(store, made, tiny_npz):
 def test_every_pruner_uses_the_normalisation_of_its_parent(store, made, tiny_npz):
     """Also the second one, whose setting has not loaded the parent itself."""
     settings = [setting_for(store, made, tiny_npz, pruner=pruner) for pruner in ("mp", "rp")]
-    parent = runs.load(store, store.get(made), *settings[0])
+    parent = runs.load(store, store.get(made), *settings[0].dense)
     for setting in settings:
         run = pruned.prune(*setting.at_ratio(2.0).in_job(store), parent)
         _, metadata = checkpoints.load(artifact(store.get(run.run_id), "checkpoint.safetensors"))
