@@ -111,12 +111,11 @@ def test_the_control_keeps_what_its_parent_has_left(tiny_npz, once):
 
 
 @pytest.mark.attack
-@pytest.mark.parametrize(("name", "keyword"), [("checkpoint", "conv1"), ("gradient", r"gradient\.safetensors")])
-def test_an_artifact_of_another_model__is_named(store, tiny_npz, name, keyword):
+def test_a_checkpoint_of_another_model__is_named(store, tiny_npz):
     setting = planned(TrainConfig(dataset=str(tiny_npz), epochs=1))
     run = store.get(dense.train(*setting.in_job(store).dense).run_id)
-    checkpoints.save(artifact(run, f"{name}.safetensors"), {"conv1.weight": torch.zeros(2)})
-    with pytest.raises(StudyError, match=keyword):
+    checkpoints.save(artifact(run, "checkpoint.safetensors"), {"conv1.weight": torch.zeros(2)})
+    with pytest.raises(StudyError, match="conv1"):
         runs.load(store, run, *setting.dense)
 
 
@@ -189,7 +188,7 @@ def test_a_network_without_a_prunable_weight_has_no_norm_of_its_gradient(store, 
 )
 def test_what_magnitude_pruning_keeps_too_is_measured_where_a_gradient_prunes_at_once(store, dense_run, options, share):
     setting = dense_run[0].at(**{"fine_tune_learning_rate": 0.02, **options})  # not that of other tests' runs
-    parent = runs.load(store, dense_run[1], *dense_run[0])
+    parent = runs.load(store, dense_run[1], *dense_run[0].dense)
     parent.gradient.update({name: parent.model.get_parameter(name).detach().clone() for name in parent.gradient})
     run = pruned.prune(*setting.at_ratio(4.0).in_job(store), parent)
     assert run.metrics.get("mp_overlap") == share
@@ -197,7 +196,7 @@ def test_what_magnitude_pruning_keeps_too_is_measured_where_a_gradient_prunes_at
 
 def test_a_mask_of_the_weights_that_magnitude_pruning_removes_has_no_overlap(store, dense_run):
     """At ratio 4 a quarter of all parameters is left, so that the gradient can choose none of the largest weights."""
-    parent = runs.load(store, dense_run[1], *dense_run[0])
+    parent = runs.load(store, dense_run[1], *dense_run[0].dense)
     weights = {name: parent.model.get_parameter(name).detach() for name in parent.gradient}
     parent.gradient.update({name: 1 / (weight * weight.abs() + 1e-30) for name, weight in weights.items()})
     run = pruned.prune(*dense_run[0].at(fine_tune_learning_rate=0.03).at_ratio(4.0).in_job(store), parent)
