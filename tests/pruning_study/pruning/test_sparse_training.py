@@ -22,6 +22,11 @@ from pruning_study.steps.timing import pruning_times
 from tests.error_lines import refused
 
 
+def settings(config):
+    """Return the resolved options of pruning."""
+    return Settings.of(config, dense_training(config))
+
+
 def test_layers_keep_weights_in_proportion_to_the_sum_of_their_dimensions():
     # LeNet5's: sums 6+1+5+5, 16+6+5+5, 120+400, 84+120 = 17, 32, 520, 204; of 773 in all.
     shapes = [torch.Size(shape) for shape in ([6, 1, 5, 5], [16, 6, 5, 5], [120, 400], [84, 120])]
@@ -138,10 +143,10 @@ def test_schedules_that_are_sparse_from_the_start_take_the_smallest_weights_and_
 
 def test_the_schedule_implies_the_start_and_names_the_method():
     config = PruneConfig(schedule="rigl")
-    assert (config.start, config.method, config.logged_schedule) == ("initialization", "mp rigl", "rigl")
+    assert (config.start, config.method, settings(config).schedule) == ("initialization", "mp rigl", "rigl")
     control = PruneConfig(pruner="none", schedule="rigl")  # which the schedule does not concern
-    assert (control.start, control.logged_schedule) == ("dense", "one-shot")
-    assert PruneConfig(start="initialization").logged_schedule == "cubic"
+    assert (control.start, settings(control).schedule) == ("dense", "one-shot")
+    assert settings(PruneConfig(start="initialization")).schedule == "cubic"
 
 
 def test_a_search_prunes_the_dense_network():
@@ -154,4 +159,4 @@ def test_a_schedule_that_would_exchange_nothing_is_refused(options):
     """Three epochs of 43 steps: exchanges end at step 97, and 90 and 100 are the next one."""
     config = PruneConfig(schedule="rigl", epochs=3, **options)
     with refused("frequency", "leaves no exchange of weights"):
-        pruning_times(config, Settings.of(config, dense_training(config)).hyperparameters, 5500)
+        pruning_times(config, settings(config).hyperparameters, 5500)

@@ -9,6 +9,7 @@ import pytest
 from analysis.common.errors import StudyError
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps import dense, pruned
+from pruning_study.steps.plan import Settings, dense_training
 from pruning_study.tracking.connect import connect
 from pruning_study.training.evaluation import Predictions
 from tests.plans import planned
@@ -86,7 +87,7 @@ def test_means_of_all_images_count_each_class_as_the_training_images_do(tiny_npz
 )
 def test_a_constraint_is_part_of_the_method_and_has_a_step_of_its_own(options, words, step):
     config = PruneConfig(**options)
-    assert (config.method, config.dual_step) == (words, step)
+    assert (config.method, Settings.of(config, dense_training(config)).constraint_step) == (words, step)
 
 
 @pytest.mark.parametrize(
