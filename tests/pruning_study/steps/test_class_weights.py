@@ -15,7 +15,7 @@ OPTIONS = {"epochs": 1, "fine_tune_epochs": 2, "batch_size": 32, "engine": "torc
 
 def made(store, data, **options):
     setting = planned(PruneConfig(dataset=str(data), **OPTIONS, **options)).in_job(store)
-    return pruned.prune(*setting, dense.train(*setting.dense))
+    return pruned.prune(*setting.at_ratio(setting.plan.options.ratio[0]), dense.train(*setting.dense))
 
 
 @pytest.mark.parametrize(

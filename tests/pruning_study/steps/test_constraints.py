@@ -26,7 +26,7 @@ def store(store_uri):
 def made(store, tiny_npz, **options):
     setting = planned(PruneConfig(dataset=str(tiny_npz), **OPTIONS | options)).in_job(store)
     parent = dense.train(*setting.dense)
-    return parent, pruned.prune(*setting, parent)
+    return parent, pruned.prune(*setting.at_ratio(setting.plan.options.ratio[0]), parent)
 
 
 @pytest.mark.slow
@@ -63,7 +63,7 @@ def test_means_of_all_images_count_each_class_as_the_training_images_do(tiny_npz
     """Of 40 images of a class 4 are for validation, and a quarter of the other 36 is 9."""
     options = {"constraint": "equalized-loss", "class_fractions": "Shirt=0.25"}
     plan, context = planned(PruneConfig(dataset=str(tiny_npz), **OPTIONS, **options))
-    rule = pruned._weighting(plan, context, SimpleNamespace(model=context.model))
+    rule = pruned._weighting(plan.at(10.0), context, SimpleNamespace(model=context.model))
     assert rule.sizes.tolist() == [9 if name == "Shirt" else 36 for name in context.data.classes]
 
 
