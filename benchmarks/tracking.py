@@ -74,7 +74,7 @@ def sample_runs() -> tuple[float, float]:
         start = time.perf_counter()
         dense = dense_step.train(plan.dense, context)
         middle = time.perf_counter()
-        steps.prune(plan, context, dense)
+        steps.prune(plan.at(options.ratio[0]), context, dense)
         times.append((middle - start, time.perf_counter() - middle))
     trained, pruned = np.median(times[1:], axis=0)  # the first runs also import modules
     return float(trained), float(pruned)

@@ -290,17 +290,19 @@ def _fold_offsets(options: PruneConfig, context: Context, parent: LoadedRun, mod
 
 def _fine_tuning_indices(plan: PrunePlan, context: Context, parent: LoadedRun) -> np.ndarray:
     recall = parent.dense.val_predictions.counts(len(context.data.classes)).recall
-    return fine_tuning_indices(plan, context, recall, is_given=parent.dense.is_given)
+    return fine_tuning_indices(plan.pruning, context, recall, is_given=parent.dense.is_given)
 
 
-def fine_tuning_indices(plan: PrunePlan, context: Context, recall: np.ndarray, *, is_given: bool = False) -> np.ndarray:
+def fine_tuning_indices(
+    pruning: Pruning, context: Context, recall: np.ndarray, *, is_given: bool = False
+) -> np.ndarray:
     """Return the indices of the training images that `--data-quotas` keeps for fine-tuning.
 
     Without that option, return the indices of all training images. Pruning scores use all of them in either case.
 
     Parameters
     ----------
-    plan : PrunePlan
+    pruning : Pruning
     context : Context
     recall : (classes,)
         Recall of each class by the dense network on validation images.
@@ -312,7 +314,7 @@ def fine_tuning_indices(plan: PrunePlan, context: Context, recall: np.ndarray, *
     StudyError
         If no image of a class is kept, or if fine-tuning on the kept images has fewer steps than the options need.
     """
-    options, data = plan.options, context.data
+    options, data = pruning.options, context.data
     if options.data_quotas == "none":
         return context.train_indices
     indices = data_quotas.chosen(
@@ -321,7 +323,7 @@ def fine_tuning_indices(plan: PrunePlan, context: Context, recall: np.ndarray, *
         classes=data.classes,
         remedy=_other_validation_images(data, is_given=is_given),
     )
-    timing.check_fine_tuning(options, plan.hyperparameters, plan.pruning.times, len(indices))
+    timing.check_fine_tuning(options, pruning.hyperparameters, pruning.times, len(indices))
     return indices
 
 

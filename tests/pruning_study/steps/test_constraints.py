@@ -26,7 +26,7 @@ def store(store_uri):
 def made(store, tiny_npz, **options):
     setting = planned(PruneConfig(dataset=str(tiny_npz), **OPTIONS | options)).in_job(store)
     parent = dense.train(*setting.dense)
-    return parent, pruned.prune(*setting, parent)
+    return parent, pruned.prune(*setting.at_ratio(setting.plan.options.ratio[0]), parent)
 
 
 @pytest.mark.slow

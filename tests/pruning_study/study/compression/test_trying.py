@@ -42,11 +42,12 @@ def test_images_are_judged_with_class_offsets_that_were_fitted_without_them(sett
         network = Network(*in_job, dense_step.train(*in_job.dense))
         made = network.make(chain)
         result = trying.judge([network], chain, "size")
-    wanted = pruned.trial(*setting.at(**chain.options), network.dense)
-    given = runs.val_predictions(store, made.run_id, setting.context)
+    each = setting.at(**chain.options)
+    wanted = pruned.trial(*each.at_ratio(each.plan.options.ratio[0]), network.dense)
+    given = runs.val_predictions(store, made.run_id)
     assert given.predicted.tolist() == wanted.predicted.tolist()
     (run,) = store.of_kinds(["pruned"])  # no control is trained
-    of_offsets = runs.val_predictions(store, run.info.run_id, setting.context)
+    of_offsets = runs.val_predictions(store, run.info.run_id)
     assert of_offsets.predicted.tolist() != wanted.predicted.tolist()  # fitted on the image too
     assert result.accuracy_loss == pytest.approx(network.dense.dense.val_predictions.accuracy - wanted.accuracy)
 
