@@ -348,12 +348,3 @@ def test_only_epochs_with_the_last_masks_are_averaged():
                 continue
             with pytest.raises(StudyError, match=f"{averaged} is above {most}"):
                 check_fine_tuning(config, tuning, times, 54_000)
-
-
-def test_pruned_weights_may_come_back_by_default_if_they_are_pruned_while_a_network_is_trained():
-    for options, regrows in (
-        ({"start": "initialization"}, True),
-        ({"start": "initialization", "regrow": False}, False),
-        ({"schedule": "cubic"}, False),
-    ):
-        assert settings(PruneConfig(**options)).regrow is regrows

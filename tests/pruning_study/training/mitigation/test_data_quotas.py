@@ -82,12 +82,12 @@ class TestImagesOfFineTuning:
         assert torch.allclose(images.batch(torch.arange(126))[0], setting.context.normalization(pixels))
 
     def test_are_half_of_the_images_and_the_same_again(self, setting):
-        first, again = (fine_tuning_indices(*setting.at_ratio(10.0), RECALL) for _ in range(2))
+        first, again = (fine_tuning_indices(*setting, RECALL) for _ in range(2))
         assert first.tolist() == again.tolist()
 
     def test_are_others_for_another_seed(self, setting):
         other = planned(replace(setting.plan.options, seed=1), setting.context.data)
-        first, second = (set(fine_tuning_indices(*each.at_ratio(10.0), RECALL)) for each in (setting, other))
+        first, second = (set(fine_tuning_indices(*each, RECALL)) for each in (setting, other))
         assert first != second
 
     def test_prunes_at_the_batches_of_fewer_images(self, setting):
@@ -132,7 +132,7 @@ class TestImagesOfFineTuning:
 
 def chosen(setting, monkeypatch, density):
     monkeypatch.setitem(schema.FIXED, "data_density", density)
-    return fine_tuning_indices(*setting.at_ratio(10.0), RECALL)
+    return fine_tuning_indices(*setting, RECALL)
 
 
 @pytest.mark.attack
