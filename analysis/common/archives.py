@@ -1,6 +1,5 @@
 """Read NumPy archives (.npz) and arrays (.npy) without pickle, after checking their sizes."""
 
-import io
 import sys
 import warnings
 import zipfile
@@ -15,8 +14,6 @@ from analysis.common.errors import StudyError, first_line
 from analysis.common.input_files import SizeLimit, begins_as, opened
 
 _USUAL = SizeLimit()
-# With compression methods other than deflate, zipfile unpacks each chunk in full: 4 KiB may become tens of megabytes.
-_CHUNK = 2**12
 
 
 def read(
@@ -114,10 +111,9 @@ def _entries(archive: zipfile.ZipFile, names: Sequence[str]) -> dict[str, zipfil
 
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
     with archive.open(entry) as file:
-        content = io.BytesIO(b"".join(iter(lambda: file.read(_CHUNK), b"")))
-    values: np.ndarray = npy.read_array(content, allow_pickle=False)
-    if content.read(1):
-        raise ValueError(f"{entry.filename} is longer than its header says")
+        values: np.ndarray = npy.read_array(file, allow_pickle=False)
+        if file.read(1):
+            raise ValueError(f"{entry.filename} is longer than its header says")
     if values.dtype.kind == "V" or not values.dtype.itemsize:
         raise ValueError(f"{entry.filename} has type {values.dtype}")
     if values.dtype.kind == "U":

@@ -223,9 +223,6 @@ class TestPrune:
         places = [output.index(mark) for mark in marks]
         assert places == sorted(places)
         assert "on new images" not in output
-        detailed = prune("--ratio", "2,10", "--pruner", "gp", "--details")
-        assert "alpha means nothing for networks at chance: the dense network" in detailed
-        assert len(runs("pruned")) == 2
         summary = pd.read_csv(artifact(runs("job")[0], "summary.csv"))
         assert summary["ratio"].tolist() == [2, 10]
         assert summary["run_id"].tolist() == [run.info.run_id for run in runs("pruned")]
@@ -665,7 +662,6 @@ class TestFound:
         [
             ("checkpoint.safetensors", Path.unlink),
             ("checkpoint.safetensors", lambda path: path.write_bytes(b"x" * 100)),
-            ("gradient.safetensors", lambda path: save_file({n: torch.zeros(1) for n in load_file(path)}, path)),
             ("predictions.npz", lambda path: path.write_bytes(b"x" * 100)),
             ("confusion.png", Path.unlink),
         ],

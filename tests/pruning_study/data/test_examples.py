@@ -123,8 +123,8 @@ def test_large_images_need_their_bytes_once_in_memory(tmp_path):
         to_device(data.train_images, data.train_labels, normalization, "cpu", indices=indices)
         for indices in (chosen, held_out)
     )
-    seen = sum(len(train.batch(batch)[0]) for batch in shuffled(train, 64, torch.Generator()))
-    seen += sum(map(len, parts(validation.images, 64)))
+    seen = sum(len(train.batch(batch)[0]) for batch in shuffled(train, 32, torch.Generator()))
+    seen += sum(map(len, parts(validation.images, 32)))
     assert seen == count - 100
     assert peak() - before < 1.3 * size
 
