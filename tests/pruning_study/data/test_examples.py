@@ -106,7 +106,7 @@ def test_large_images_need_their_bytes_once_in_memory(tmp_path):
     def peak():
         return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))[1]) * 1024
 
-    file, count = tmp_path / "large.npz", 1000
+    file, count = tmp_path / "large.npz", 1200
     images = np.full((count, 224, 224, 3), 7, np.uint8)
     size, labels = images.nbytes, np.arange(count) % 2
     np.savez(
@@ -123,8 +123,8 @@ def test_large_images_need_their_bytes_once_in_memory(tmp_path):
         to_device(data.train_images, data.train_labels, normalization, "cpu", indices=indices)
         for indices in (chosen, held_out)
     )
-    seen = sum(len(train.batch(batch)[0]) for batch in shuffled(train, 32, torch.Generator()))
-    seen += sum(map(len, parts(validation.images, 32)))
+    seen = sum(len(train.batch(batch)[0]) for batch in shuffled(train, 64, torch.Generator()))
+    seen += sum(map(len, parts(validation.images, 64)))
     assert seen == count - 100
     assert peak() - before < 1.3 * size
 
