@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -33,11 +34,15 @@ class StoredArray:
 
 def connect() -> None:
     """Connect to the cluster at RAY_ADDRESS; raise a StudyError if none answers there."""
+    address = os.environ["RAY_ADDRESS"]
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
+        if port.isdecimal():  # Ray itself would try for a quarter of an hour
+            socket.create_connection((host, int(port)), timeout=5).close()
         ray.init(log_to_driver=True, logging_level=logging.WARNING)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise StudyError(
-            f"no Ray cluster answers at RAY_ADDRESS={os.environ['RAY_ADDRESS']} ({first_line(error)}): start one with "
+            f"no Ray cluster answers at RAY_ADDRESS={address} ({first_line(error)}): start one with "
             "`ray start --head`, or unset RAY_ADDRESS"
         ) from error
 
