@@ -4,30 +4,25 @@ import sys
 from dataclasses import replace
 
 from analysis.runs import schema
-from pruning_study.options.config import PruneConfig, StudyConfig
+from pruning_study.options.config import IterateConfig, StudyConfig
 from pruning_study.study import plan, run
 from pruning_study.study.plan import StudyPlan
 from pruning_study.tracking.connect import connect
 from tests.plans import planned
 
-RATIOS = (2.0, 10.0)
-
 
 def chain(dataset: str, seeds: int) -> StudyPlan:
-    config = PruneConfig(dataset=dataset, epochs=2, fine_tune_epochs=1, batch_size=32, ratio=(1.0,))
+    config = IterateConfig(dataset=dataset, epochs=2, batch_size=32, iterations=3, keep=0.5)
     setting = planned(config)
-    steps = []
-    for seed in range(seeds):
-        steps.append(plan.dense_step(replace(config, seed=seed), setting.plan.dense))
-        for ratio in RATIOS:
-            steps.append(plan.pruned_step(replace(config, seed=seed, ratio=(ratio,)), setting.plan, steps[-1]))
+    steps = [step for seed in range(seeds) for step in plan.chain_steps(replace(config, seed=seed), setting.plan)]
     return StudyPlan("chain", tuple(steps), {plan.source(config): setting.context.data})
 
 
 def make(planned: StudyPlan, workers: int) -> dict[str, int]:
+    """Make a study, and count its runs by their state."""
     store = connect()
     with store.job("study: chain", {}, schema.STUDY) as job:
-        return dict(run.make(store, job, planned, StudyConfig(workers=workers)).counts)
+        return run.make(store, job, planned, StudyConfig(workers=workers))["state"].value_counts().to_dict()
 
 
 if __name__ == "__main__":

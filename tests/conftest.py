@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     # The tests run in as many processes as the machine has cores.
     torch.set_num_threads(1)
-    CONTEXT.set_forkserver_preload(["pruning_study.study.worker", "tests.fork_server"])
+    CONTEXT.set_forkserver_preload(["pruning_study.study.lineage", "tests.fork_server"])
 
 
 @pytest.hookimpl(wrapper=True)

@@ -46,8 +46,12 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
     interrupted = True
     # `mlflow run` passes Ctrl-C on as a second signal, which must not interrupt the cleanup.
     for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, _ignore)  # with SIG_IGN, Python prints an error if the signal has just arrived
     raise _Interrupt
+
+
+def _ignore(signum: int, frame: FrameType | None) -> None:
+    pass
 
 
 def _repeat_lost_interrupt(error: Any) -> None:

@@ -27,7 +27,7 @@ from analysis.statistics import limits as class_limits
 from analysis.statistics.limits import Limits
 from analysis.statistics.pareto import choose, on_front
 from pruning_study import __version__
-from pruning_study.commands.train_and_prune import dense_run, opened
+from pruning_study.commands.train_and_prune import begun, opened
 from pruning_study.models import onnx_export
 from pruning_study.options.config import CompressConfig
 from pruning_study.steps import deployed, known_images, logged_model, shrunk
@@ -163,7 +163,7 @@ def dense_networks(task: Task, job: Writer) -> list[Network]:
         network = (
             Network.trained(plan, context)
             if networks
-            else Network(plan, context, dense_run(plan, context, job, task.given_run))
+            else Network(plan, context, begun(plan, context, job, task.given_run)[0])
         )
         trying.check_better_than_chance(network.dense)
         networks.append(network)

@@ -13,7 +13,7 @@ from pruning_study.commands import train_and_prune
 from pruning_study.commands.pruning_text import SAME_NETWORK
 from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.options.record import AUTO
-from pruning_study.steps import controls, iterated, pictures, runs, shrunk
+from pruning_study.steps import controls, pictures, runs, shrunk
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import JobContext
 from pruning_study.steps.followed import with_followed
@@ -90,14 +90,14 @@ def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterat
     with store.job(plan.job_name, with_followed(options, named_run)) as job:
         context = JobContext(loaded, store, job.run_id)
         with progress.named(plan.options.model, config.iterations * plan.hyperparameters.epochs):
-            dense = train_and_prune.dense_run(plan, context, job, named_run)
+            dense, made = train_and_prune.begun(plan, context, job, named_run)
         for line in [*_own_dense(plan.options), "", HEADER, _row(plan, classes, 0, dense)]:
             say(line)
         levels: dict[int, FinishedRun] = {}
-        for run in iterated.levels(plan, context, dense):
+        for iteration, run in enumerate(made, start=1):
             # The network is dropped, because the networks of a long chain would fill the memory.
-            levels[run.iteration] = FinishedRun(run.run_id, run.config_hash, run.is_reused, run.metrics)
-            say(_row(plan, classes, run.iteration, run))
+            levels[iteration] = FinishedRun(run.run_id, run.config_hash, run.is_reused, run.metrics)
+            say(_row(plan, classes, iteration, run))
         run_ids = [run.run_id for run in levels.values()]
         job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | runs.found_tag(levels.values()))
         result = Iterated(plan, context, dense, levels)

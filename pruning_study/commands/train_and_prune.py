@@ -40,7 +40,7 @@ from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import Pruning, TrainPlan, plan_pruning, plan_training
 from pruning_study.steps.runs import FinishedRun, LoadedRun, with_origin
 from pruning_study.steps.text_tables import text_table
-from pruning_study.study.pace import duration
+from pruning_study.study.lineage import lineage
 from pruning_study.tracking import views
 from pruning_study.tracking.connect import connect
 from pruning_study.tracking.store import Store
@@ -250,11 +250,11 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
         ratios, epochs = plan.options.ratio, plan.hyperparameters.epochs
         trainings = len(ratios) + bool(say and controls.has_control(plan))
         with progress.named(plan.options.model, trainings * epochs):
-            dense = dense_run(plan, context, job, named_run)
+            dense, made = begun(plan, context, job, named_run)
         pruned: dict[float, FinishedRun] = {}
         for place, ratio in enumerate(ratios, start=1):
             with progress.named(f"ratio {ratio:g}", (trainings - place) * epochs):
-                pruned[ratio] = pruned_step.prune(plan.at(ratio), context, dense)
+                pruned[ratio] = next(made)
         run_ids = [run.run_id for run in pruned.values()]
         job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | runs.found_tag(pruned.values()))
         predictions = {
@@ -357,20 +357,19 @@ def _draw_over_ratios(result: Pruned, job: Writer) -> None:
 
 
 def _control(result: Pruned, say: Say) -> FinishedRun:
-    """Find or make the control; before making it, announce how long a pruned run took."""
-    context, last = result.context, list(result.pruned.values())[-1]
+    """Find or make the control, and announce it before it is made."""
+    context = result.context
     is_made = False
 
     def announce() -> None:
         nonlocal is_made
-        seconds = context.store.get(last.run_id).data.metrics.get(schema.DURATION)
-        time = "as long as a pruned network" if seconds is None else duration(seconds)
-        cost = f"takes about {time} ({as_typed('control', 'none')} leaves it out)"
+        cost = f"takes as long as a pruned network ({as_typed('control', 'none')} leaves it out)"
         say(folded(f"control: the same fine-tuning without pruning, once for all ratios and pruners; {cost}"))
         is_made = True
 
     try:
-        return pruned_step.prune(controls.plan_control(result.plan, context).at(1.0), context, result.dense, announce)
+        _, control = lineage(controls.plan_control(result.plan, context), context, result.dense, announce)
+        return control
     except KeyboardInterrupt:
         if is_made:
             finished = "the pruned run is finished and the control is not"
@@ -412,14 +411,19 @@ def opened(
     return store, plan, context, named_run
 
 
-def dense_run(plan: Pruning, context: JobContext, job: Writer, named_run: Run | None) -> LoadedRun:
-    """Load the named dense run, or else find or make the dense run of the plan; tag the job with the run's id."""
-    if named_run:
-        dense = runs.load_named(context.store, named_run, plan.dense, context)
-    else:
-        dense = dense_step.train(plan.dense, context)
+def begun(
+    plan: Pruning, context: JobContext, job: Writer, named_run: Run | None
+) -> tuple[LoadedRun, Iterator[FinishedRun]]:
+    """Begin a lineage: return the named dense run or that of the plan, and the runs that are pruned from it.
+
+    The job is tagged with the dense run's id. The pruned runs are made as they are asked for.
+    """
+    named = runs.load_named(context.store, named_run, plan.dense, context) if named_run else None
+    made = lineage(plan, context, named)
+    dense = next(made)
+    assert isinstance(dense, LoadedRun)
     job.tags({schema.DENSE_RUN_ID: dense.run_id})
-    return dense
+    return dense, made
 
 
 def log_summary(job: Writer, table: pd.DataFrame) -> None:

@@ -23,8 +23,9 @@ from pruning_study.steps import pruned, runs
 from pruning_study.steps.context import JobContext
 from pruning_study.steps.identity import hashed_params
 from pruning_study.steps.loaded import load_context
-from pruning_study.steps.plan import PrunePlan, Pruning, plan_pruning
+from pruning_study.steps.plan import Pruning, plan_pruning
 from pruning_study.steps.text_tables import text_table
+from pruning_study.study.lineage import lineage
 from pruning_study.study.searched_networks import SearchedNetwork, new_networks, of_seed
 from pruning_study.study.tuning import objectives
 from pruning_study.study.tuning.objectives import PairedRecalls
@@ -53,12 +54,11 @@ class Network(SearchedNetwork):
         Because class offsets are fitted on validation images, each image is predicted with offsets that were fitted
         without it. Otherwise, a trial would be judged by the images that it learned from.
         """
-        return pruned.trial(self.with_options(point), self.context, self.dense)
+        return pruned.trial(self.with_options(point).at(point.ratio), self.context, self.dense)
 
-    def with_options(self, point: Point) -> PrunePlan:
+    def with_options(self, point: Point) -> Pruning:
         """Return the plan with the options that a trial tries."""
-        options = replace(self.plan.options, epsilon=point.epsilon, ratio=(point.ratio,))
-        return plan_pruning(options, self.context).at(point.ratio)
+        return plan_pruning(replace(self.plan.options, epsilon=point.epsilon, ratio=(point.ratio,)), self.context)
 
 
 def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
@@ -214,7 +214,7 @@ def _test(points: Mapping[str, Point], network: Network, *, new: bool) -> Iterat
     """Find or make the pruned runs of a dense model, and yield a row of the finalists' table for each."""
     context, data = network.context, network.context.data
     for role, point in points.items():
-        run = pruned.prune(network.with_options(point), context, network.dense)
+        _, run = lineage(network.with_options(point), context, network.dense)
         guesses = [runs.is_at_chance(metrics, data) for metrics in (network.dense.metrics, run.metrics)]
         yield {
             "role": role,

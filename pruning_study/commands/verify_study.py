@@ -13,7 +13,6 @@ from pruning_study.steps.text_tables import text_table
 from pruning_study.study import run
 from pruning_study.study.plan import StudyPlan
 from pruning_study.study.published import PublishedSteps, left_out, published_runs, steps_of
-from pruning_study.study.queue import FAILED, NOT_MADE
 from pruning_study.tracking import connect
 from pruning_study.tracking.reach import temporary_store
 
@@ -68,10 +67,10 @@ def _predictions(study: Path, planned: PublishedSteps, config: VerifyConfig) -> 
         with store.job(f"verify {study.name}", {}, schema.STUDY) as job:
             how: dict[str, Any] = {"workers": config.workers, "engine": "native"}
             plan = StudyPlan(study.stem, tuple(planned.steps), planned.data)
-            queue = run.make(store, job, plan, StudyConfig(**how))
-        if failed := queue.counts[FAILED] + queue.counts[NOT_MADE]:
-            raise StudyError(f"{failed:,} of {len(queue.steps):,} networks could not be trained")
-        run_ids = {key: outcome.run_id for key, outcome in queue.outcomes.items()}
+            made = run.make(store, job, plan, StudyConfig(**how))
+        if failed := int((made["run_id"] == "").sum()):
+            raise StudyError(f"{failed:,} of {len(made):,} networks could not be trained")
+        run_ids = dict(zip(made[schema.CONFIG_HASH], made["run_id"], strict=True))
         predictions = pull.predictions(list(run_ids.values()), names=frames.PREDICTED_ARRAYS)
     return {key: predictions[run_id] for key, run_id in run_ids.items()}
 

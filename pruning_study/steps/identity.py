@@ -44,19 +44,6 @@ def config_hash(kind: str, params: Mapping[str, str], parent_hash: str = "") -> 
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def settings_hash(kind: str, params: Mapping[str, str]) -> str:
-    """Return a hash shared by runs that differ at most in seed, ratio and iteration, and so take about equally long.
-
-    Parameters
-    ----------
-    kind : {"dense", "pruned", "quantized"}
-    params : mapping of str
-    """
-    varying = (schema.SEED, schema.RATIO, schema.ITERATION)
-    settings = {name: value for name, value in hashed_params(params).items() if name not in varying}
-    return hashlib.sha256(json.dumps([kind, settings], sort_keys=True).encode()).hexdigest()
-
-
 def hashed_params(params: Mapping[str, str]) -> dict[str, str]:
     """Return the params that enter a hash: those that differ from `schema.DEFAULTS`.
 

@@ -15,7 +15,7 @@ from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import IterateConfig, PruneConfig, StudyConfig, TrainConfig
 from pruning_study.steps import known_images
 from pruning_study.steps.context import Context
-from pruning_study.steps.identity import ARTIFACTS, config_hash, settings_hash
+from pruning_study.steps.identity import ARTIFACTS, config_hash
 from pruning_study.steps.iterated import Chain, plan_chain
 from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import PrunePlan, Pruning, TrainPlan, plan_pruning, with_ratios
@@ -43,8 +43,6 @@ class Step:
         Hash of the run itself. If the data set is not on this machine, all hashes are empty.
     iteration : int
         Number of prunings since the dense run, including this run's.
-    settings_hash : str
-        Hash shared by runs that differ at most in seed, ratio and iteration.
     """
 
     kind: str
@@ -52,7 +50,6 @@ class Step:
     parent_hash: str = ""
     config_hash: str = ""
     iteration: int = 0
-    settings_hash: str = ""
 
     @property
     def name(self) -> str:
@@ -172,9 +169,7 @@ def dense_step(config: Config, dense: TrainPlan) -> Step:
     dense : TrainPlan
         Its options differ from `config` at most in the seed.
     """
-    params = training_params(config, dense)
-    own_hash, alike = config_hash(schema.DENSE, params), settings_hash(schema.DENSE, params)
-    return Step(schema.DENSE, config, config_hash=own_hash, settings_hash=alike)
+    return Step(schema.DENSE, config, config_hash=config_hash(schema.DENSE, training_params(config, dense)))
 
 
 def pruned_step(config: PruneConfig, plan: Pruning, parent: Step) -> Step:
@@ -220,8 +215,7 @@ def chain_steps(config: IterateConfig, plan: Chain) -> list[Step]:
 
 
 def _step_of_plan(config: Config, plan: PrunePlan, parent_hash: str, iteration: int) -> Step:
-    own_settings_hash = settings_hash(schema.PRUNED, plan.params)
-    return Step(schema.PRUNED, config, parent_hash, plan.hash, iteration, own_settings_hash)
+    return Step(schema.PRUNED, config, parent_hash, plan.hash, iteration)
 
 
 def find_runs(store: Store, steps: Iterable[Step]) -> dict[str, str]:

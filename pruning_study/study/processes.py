@@ -1,34 +1,33 @@
-"""Worker processes on this machine, each of which makes one step after another and is replaced when it dies.
+"""Make the lineages of a study in processes on this machine, one process for each lineage.
 
-`concurrent.futures` and joblib end all workers when one dies, and cannot send a step to the worker that holds its
-parent in memory.
+`concurrent.futures` and joblib end all workers when one dies; here a process that dies ends its own lineage alone.
 """
 
 import ctypes
-import io
 import multiprocessing
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import fields
 from multiprocessing import connection, forkserver
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
-from joblib import cpu_count
 
+from analysis.common import masking
 from analysis.common.interrupts import interrupt_once
-from analysis.common.masking import without_secrets
 from pruning_study.data.arrays import MappedArray
+from pruning_study.data.datasets import Dataset
 
 # Workers are forked from a server that has imported all they need. Unlike the driver (the process that runs the
 # study), this server has no thread, connection or lock that a fork would break.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["pruning_study.study.worker"])
+CONTEXT.set_forkserver_preload(["pruning_study.study.lineage"])
 SECONDS_TO_END = 60
 _SAFE_PATH = "PYTHONSAFEPATH"
 
@@ -49,16 +48,12 @@ def start_server() -> None:
         del os.environ[_SAFE_PATH]
 
 
-def worker_count(workers: int | None, tasks: int) -> int:
-    """Return the number of workers to start: the wanted number, by default one per core, but at most one per task.
-
-    Only the cores that this process may use, by its CPU affinity and control groups, are counted.
-    """
-    return max(1, min(workers or cpu_count(), tasks))
+Task = TypeVar("Task")
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 class Died(NamedTuple):
-    """The result of a task whose worker died."""
+    """The result of a task whose process died."""
 
     reason: str
 
@@ -87,127 +82,82 @@ class SharedMemory:
         return np.frombuffer(memoryview(self._memory), np.uint8, self._bytes).view(self._dtype).reshape(self._shape)
 
 
-@dataclass
-class _Worker:
-    process: Any
-    connection: connection.Connection
-    task: Any = None
-
-
-class Processes:
-    """A pool of processes, started when needed. Leaving the `with` block interrupts those that are busy.
+class SharedDataset:
+    """A data set whose arrays are in memory that all processes share. Calling it returns the data set.
 
     Parameters
     ----------
-    count : int
-    do : callable
-        Does a task in a process, and returns its result. It is pickled, so each process has its own copy.
-    say : callable
-        Shows a line that a process wrote to stderr.
+    data : Dataset
     """
 
-    def __init__(self, count: int, do: Callable[[Any], Any], say: Callable[[str], None]) -> None:
-        self._do, self._say = do, say
-        self._workers: list[_Worker | None] = [None] * count
+    def __init__(self, data: Dataset) -> None:
+        self._rest = {item.name: getattr(data, item.name) for item in fields(data) if item.name not in ARRAYS}
+        self._arrays = {name: SharedMemory(getattr(data, name)) for name in ARRAYS}
 
-    def __enter__(self) -> Self:
-        return self
+    def __call__(self) -> Dataset:
+        arrays: dict[str, Any] = {name: array.numpy() for name, array in self._arrays.items()}
+        return Dataset(**self._rest, **arrays)
 
-    def __exit__(self, *exception: object) -> None:
-        workers = [worker for worker in self._workers if worker]
-        for worker in workers:
-            if worker.task is None:
-                worker.connection.close()
-            else:
-                worker.process.terminate()
+
+def outcomes(tasks: deque[Task], do: Callable[[Task], Iterator[Any]], count: int) -> Generator[tuple[Task, Any | Died]]:
+    """Do each task in a process of its own, and yield what it yields; a process that dies yields `Died` last.
+
+    Leaving this generator interrupts the processes that run.
+
+    Parameters
+    ----------
+    tasks : deque
+        The caller may add tasks as long as others are running.
+    do : callable
+        It is pickled, as are the tasks and what it yields.
+    count : int
+        Number of processes that run at once.
+    """
+    running: dict[connection.Connection, tuple[Any, Task]] = {}
+    try:
+        while tasks or running:
+            while tasks and len(running) < count:
+                task = tasks.popleft()
+                start_server()  # it may have died
+                ours, theirs = CONTEXT.Pipe(duplex=False)
+                process = CONTEXT.Process(target=_work, args=(theirs, do, task, dict(os.environ)), daemon=True)
+                process.start()
+                theirs.close()
+                running[ours] = process, task
+            for pipe in cast(list[connection.Connection], connection.wait(list(running))):
+                process, task = running[pipe]
+                try:
+                    yield task, pipe.recv()
+                except (EOFError, OSError):
+                    del running[pipe]
+                    process.join()
+                    if process.exitcode:
+                        yield task, Died(_reason(process.exitcode))
+    finally:
+        for process, _ in running.values():
+            process.terminate()
         deadline = time.monotonic() + SECONDS_TO_END
-        for worker in workers:
-            if not worker.connection.closed:
-                _drain(worker.connection, deadline)
-            worker.process.join(max(deadline - time.monotonic(), 1))
-            worker.process.kill()
-
-    def idle(self) -> list[int]:
-        """Return the numbers of the workers that have no task."""
-        return [number for number, worker in enumerate(self._workers) if worker is None or worker.task is None]
-
-    def give(self, number: int, task: Any) -> None:
-        """Have an idle worker do a task."""
-        worker = self._workers[number] or self._started()
-        self._workers[number] = worker
-        worker.task = task
-        with suppress(OSError):  # the worker has died, which `results` will report
-            worker.connection.send(task)
-
-    def results(self) -> Iterator[tuple[int, Any, Any]]:
-        """Wait for a message from any worker, and yield the worker's number, task and result for each finished task."""
-        there = [(number, worker) for number, worker in enumerate(self._workers) if worker]
-        ready = connection.wait([worker.connection for _, worker in there])
-        for number, worker in there:
-            if worker.connection not in ready:
-                continue
-            try:
-                kind, content = worker.connection.recv()
-            except (EOFError, OSError):
-                self._workers[number] = None
-                worker.process.join(SECONDS_TO_END)
-                if worker.task is not None:
-                    yield number, worker.task, Died(_reason(worker.process.exitcode))
-                continue
-            if kind == "said":
-                self._say(content)
-            else:
-                task, worker.task = worker.task, None
-                yield number, task, content
-
-    def _started(self) -> _Worker:
-        start_server()  # the server may have died
-        ours, theirs = CONTEXT.Pipe()
-        process = CONTEXT.Process(target=_work, args=(theirs, self._do, dict(os.environ)), daemon=True)
-        process.start()
-        theirs.close()
-        return _Worker(process, ours)
+        for process, _ in running.values():
+            process.join(max(deadline - time.monotonic(), 1))
+            process.kill()
 
 
-def _reason(exit_code: int | None) -> str:
+def _reason(exit_code: int) -> str:
     if exit_code == -signal.SIGKILL:
         return "its process was killed, probably because memory ran out"
-    if exit_code is not None and exit_code < 0:
+    if exit_code < 0:
         return f"its process was ended by {signal.Signals(-exit_code).name}"
     return "its process ended"
 
 
-def _drain(pipe: connection.Connection, deadline: float) -> None:
-    """Wait until the worker has closed its end of the pipe, or the deadline has passed."""
-    with suppress(EOFError, OSError):
-        while pipe.poll(max(deadline - time.monotonic(), 0)):
-            pipe.recv()
-
-
-def _work(pipe: connection.Connection, do: Callable[[Any], Any], environment: dict[str, str]) -> None:
+def _work(
+    pipe: connection.Connection, do: Callable[[Task], Iterator[Any]], task: Task, environment: dict[str, str]
+) -> None:
     interrupt_once()
+    masking.install()
     os.environ.clear()  # the fork server's environment may be older than the driver's
     os.environ.update(environment)
-    sys.stderr = _Lines(pipe)
-    # These errors mean that the driver has died, or that it has told this worker to end.
-    with suppress(EOFError, OSError, KeyboardInterrupt):
-        while True:
-            pipe.send(("done", do(pipe.recv())))
-
-
-class _Lines(io.TextIOBase):
-    """A stream that sends its lines to the driver, which prints them above the progress bar."""
-
-    def __init__(self, pipe: connection.Connection) -> None:
-        self._pipe = pipe
-        self._rest = ""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        *lines, self._rest = (self._rest + text).split("\n")
-        with suppress(OSError):
-            for line in lines:
-                self._pipe.send(("said", without_secrets(line)))
-        return len(text)
+    # An OSError means that the driver has died.
+    with suppress(OSError, KeyboardInterrupt):
+        for result in do(task):
+            pipe.send(result)

@@ -1,17 +1,20 @@
 """Run a study: find each step of its grid in the tracking store, or have a worker make it."""
 
+import copy
 import os
 import shlex
+import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections import Counter, deque
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
-import numpy as np
 import pandas as pd
+from joblib import cpu_count
+from tqdm import tqdm
 
 from analysis.common import csv_text, imports
 from analysis.common.errors import StudyError
@@ -22,17 +25,27 @@ from analysis.runs.primaries import described
 from pruning_study.options.config import StudyConfig
 from pruning_study.steps import controls
 from pruning_study.steps.text_tables import text_table
-from pruning_study.study import plan
-from pruning_study.study.pace import duration
-from pruning_study.study.plan import StudyPlan
-from pruning_study.study.processes import Died, Processes, SharedMemory, worker_count
-from pruning_study.study.progress import Progress
-from pruning_study.study.queue import FAILED, FOUND, MADE, NOT_MADE, Queue, StepOutcome
-from pruning_study.study.worker import KEPT_MODELS, SharedArray, SharedDataset, Worker
+from pruning_study.study import plan, processes
+from pruning_study.study.lineage import (
+    FAILED,
+    FOUND,
+    MADE,
+    NOT_MADE,
+    PARENT_FAILED,
+    STATES,
+    Outcome,
+    Site,
+    Task,
+    lineages,
+)
+from pruning_study.study.lineage import make as make_lineage
+from pruning_study.study.plan import Step, StudyPlan
+from pruning_study.study.processes import Died, SharedDataset
 from pruning_study.tracking import connect, reach, views
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 
+SHOWN = {"accuracy": schema.TEST_ACCURACY, "alpha": schema.ALPHA}
 MOST_ERRORS = 20
 SECONDS_BETWEEN_METRICS = 60
 
@@ -66,14 +79,14 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> pd.DataF
         (job.folder / schema.PRIMARY).write_text(_primaries(store, study_plan), encoding="utf-8")
         job.tags({schema.STUDY_NAME: study_plan.name})
         job.flush()
-        queue = make(store, job, study_plan, config)
+        frame = make(store, job, study_plan, config)
         controls.tag(store)
         click.echo(f"\nthe report: pruning-analysis report {_where(store, study_plan)}")
         click.echo(f"the runs:   {store.how_to_look(indent=12)}")
-        if failed := queue.counts[FAILED]:
+        if number := int((frame["state"] == FAILED).sum()):
             job.flush()
-            raise StudyError(f"{failed:,} of {len(queue.steps):,} runs failed; run the study again to retry them")
-    return _frame(queue)
+            raise StudyError(f"{number:,} of {len(frame):,} runs failed; run the study again to retry them")
+    return frame
 
 
 def _primaries(store: Store, study_plan: StudyPlan) -> str:
@@ -90,7 +103,7 @@ def _where(store: Store, study_plan: StudyPlan) -> str:
     return f"{option} {shlex.quote(printable(experiment))}"
 
 
-def make(store: Store, job: Writer, study_plan: StudyPlan, config: StudyConfig) -> Queue:
+def make(store: Store, job: Writer, study_plan: StudyPlan, config: StudyConfig) -> pd.DataFrame:
     """Find or make every step of a plan; log a summary to the study's run, and print it.
 
     Parameters
@@ -103,103 +116,124 @@ def make(store: Store, job: Writer, study_plan: StudyPlan, config: StudyConfig) 
 
     Returns
     -------
-    Queue, with the outcome of every step
+    DataFrame
+        A row for each run, as `run` returns it.
     """
-    queue = Queue(study_plan.steps, plan.find_runs(store, study_plan.steps))
-    click.echo(f"{len(queue.steps):,} runs: {queue.counts[FOUND]:,} found, {len(queue.steps_left()):,} to make")
+    steps = {step.config_hash: step for step in study_plan.steps}
+    found = plan.find_runs(store, study_plan.steps)
+    outcomes = {key: Outcome(FOUND, found[key]) for key in steps if key in found}
+    click.echo(f"{len(steps):,} runs: {len(outcomes):,} found, {len(steps) - len(outcomes):,} to make")
     start = time.monotonic()
-    if not queue.is_done:
+    if len(outcomes) < len(steps):
         try:
-            _deal_out(store, job, queue, study_plan, config)
+            _make_missing(store, job, study_plan, config, outcomes)
         except KeyboardInterrupt:
             with suppress(StudyError):  # a store that does not answer keeps them until the next command
                 reach.ensure(store.uri)
                 store.end_dead()
             raise
+    outcomes |= {key: PARENT_FAILED for key in steps if key not in outcomes}
     store.end_dead()
     if "RAY_ADDRESS" in os.environ:
-        store.end_lost({key: outcome.run_id for key, outcome in queue.outcomes.items()})
-    click.echo(_finish(job, queue, time.monotonic() - start))
-    return queue
+        store.end_lost({key: outcome.run_id for key, outcome in outcomes.items()})
+    frame = _frame(steps, outcomes)
+    csv_text.write(frame, job.folder / schema.STUDY_RUNS)
+    job.metrics({**_counts(len(steps), outcomes), schema.DURATION: time.monotonic() - start}, step=len(frame))
+    click.echo(_summary(job, frame))
+    return frame
 
 
-def _deal_out(store: Store, job: Writer, queue: Queue, study_plan: StudyPlan, config: StudyConfig) -> None:
-    """Give steps to workers until all steps have ended."""
-    share, workers = _workers(config, len(queue.steps_left()))
-    data = {key: SharedDataset(dataset, share) for key, dataset in study_plan.data.items()}
-    worker = Worker(store.uri, store.experiment_id, study_plan.name, job.run_id, data)
-    model_hashes: dict[int, list[str]] = {}  # worker -> hashes of the models that it has in memory
-    with Progress(queue) as progress, workers(worker, progress.say) as pool:
-        flushed = time.monotonic()
-        while not queue.is_done:
-            for number in pool.idle():
-                own = model_hashes.get(number, [])
-                step = queue.next(
-                    own, {key for holder, keys in model_hashes.items() if holder != number for key in keys}
-                )
-                progress.doing(number, step)
-                if step:
-                    step_hashes = [key for key in (step.parent_hash, step.config_hash) if key]
-                    model_hashes[number] = [*(key for key in own if key not in step_hashes), *step_hashes][
-                        -KEPT_MODELS:
-                    ]
-                    pool.give(number, step)
-            for number, step, outcome in pool.results():
-                if isinstance(outcome, Died):
-                    model_hashes.pop(number, None)
-                    outcome = StepOutcome(FAILED, error=outcome.reason)
-                    with suppress(StudyError):  # if the store does not answer, the next command ends the dead runs
-                        store.end_dead()
-                queue.end(step, outcome)
-                progress.ended(step, outcome)
+def _make_missing(
+    store: Store, job: Writer, study_plan: StudyPlan, config: StudyConfig, outcomes: dict[str, Outcome]
+) -> None:
+    """Make the lineages that lack runs, and add the outcomes of their steps."""
+    steps = study_plan.steps
+    site = partial(Site, store.uri, store.experiment_id, study_plan.name, job.run_id)
+    later: dict[str, list[Task]] = {}  # hash of a dense run that is missing -> tasks that need it
+    tasks: deque[Task] = deque()
+
+    def queue(workers: int) -> None:
+        for first, *others in lineages(steps, outcomes, workers):
+            is_there = first[0].config_hash in outcomes
+            later[first[0].config_hash] = [] if is_there else others
+            tasks.extend([first, *(others if is_there else [])])
+
+    if "RAY_ADDRESS" in os.environ:
+        imports.check_installed("cluster", {"ray": "ray"})
+        from pruning_study.study import cluster
+
+        queue(cluster.connect(config.device))
+        do = partial(make_lineage, site=site({key: partial(copy.copy, data) for key, data in study_plan.data.items()}))
+        results = cluster.outcomes(tasks, do, gpus=int(config.device == "cuda"))
+    else:
+        workers = config.workers or cpu_count()
+        queue(workers)
+        do = partial(make_lineage, site=site({key: SharedDataset(data) for key, data in study_plan.data.items()}))
+        results = processes.outcomes(tasks, do, workers)
+    flushed, bar_format = time.monotonic(), "{percentage:3.0f}%|{bar}| {n}/{total}{postfix}"
+    with (
+        closing(results),
+        tqdm(total=len(steps), initial=len(outcomes), disable=None, leave=False, bar_format=bar_format) as bar,
+    ):
+        for task, result in results:
+            if isinstance(result, Died):
+                step = next(each for each in task if each.config_hash not in outcomes)
+                outcome = Outcome(FAILED, error=result.reason)
+                with suppress(StudyError):  # if the store does not answer, the next command ends the dead runs
+                    store.end_dead()
+            else:
+                step, outcome = result
+            if outcome.state == FOUND and step.config_hash in outcomes:
+                continue
+            outcomes[step.config_hash] = outcome
+            if outcome.run_id:
+                tasks.extend(later.pop(step.config_hash, []))
+            bar.n = len(outcomes)
+            bar.set_postfix_str(f" {printable(step.name)}")
+            if bar.disable or outcome.error:
+                line = f"[{len(outcomes):,}/{len(steps):,}] {step.name}: {_how(outcome)}"
+                tqdm.write(printable(line), file=sys.stderr)
             if time.monotonic() - flushed > SECONDS_BETWEEN_METRICS:
                 flushed = time.monotonic()
-                job.epoch(len(queue.outcomes), _counts(queue))
+                job.epoch(len(outcomes), _counts(len(steps), outcomes))
 
 
-def _workers(config: StudyConfig, tasks: int) -> tuple[Callable[[np.ndarray], SharedArray], Callable[..., Any]]:
-    """Return how arrays are shared and workers started: on the Ray cluster at RAY_ADDRESS, or on this machine."""
-    if "RAY_ADDRESS" not in os.environ:
-        return SharedMemory, partial(Processes, worker_count(config.workers, tasks))
-    imports.check_installed("cluster", {"ray": "ray"})
-    from pruning_study.study import cluster
-
-    cluster.connect()
-    # Ray prints the lines of its processes itself.
-    return cluster.StoredArray, lambda worker, say: cluster.Cluster(worker, gpus=int(config.device == "cuda"))
+def _how(outcome: Outcome) -> str:
+    if outcome.error:
+        return f"failed, {outcome.error}"
+    numbers = [f"{name} {outcome.metrics[key]:.3f}" for name, key in SHOWN.items() if key in outcome.metrics]
+    return ", ".join(["found" if outcome.state == FOUND else f"made in {outcome.seconds:.1f} s", *numbers])
 
 
-def _counts(queue: Queue) -> dict[str, float]:
+def _counts(steps: int, outcomes: Mapping[str, Outcome]) -> dict[str, float]:
+    counts = Counter(outcome.state for outcome in outcomes.values())
     return {
-        schema.RUNS_FOUND: queue.counts[FOUND],
-        schema.RUNS_MADE: queue.counts[MADE],
-        schema.RUNS_FAILED: queue.counts[FAILED] + queue.counts[NOT_MADE],
-        schema.RUNS_LEFT: len(queue.steps) - len(queue.outcomes),
+        schema.RUNS_FOUND: counts[FOUND],
+        schema.RUNS_MADE: counts[MADE],
+        schema.RUNS_FAILED: counts[FAILED] + counts[NOT_MADE],
+        schema.RUNS_LEFT: steps - len(outcomes),
     }
 
 
-def _finish(job: Writer, queue: Queue, seconds: float) -> str:
-    """Log the numbers of runs made, found and failed, and return them as text."""
-    frame = _frame(queue)
-    csv_text.write(frame, job.folder / schema.STUDY_RUNS)
-    job.metrics({**_counts(queue), schema.DURATION: seconds}, step=len(frame))
-    states = [MADE, FOUND, FAILED, NOT_MADE]
-    job.note(", ".join(f"{queue.counts[state]:,} runs {state}" for state in states) + ".")
-    counts = pd.crosstab(frame["kind"], frame["state"], margins=True, margins_name="together").reindex(
-        columns=states, fill_value=0
+def _summary(job: Writer, frame: pd.DataFrame) -> str:
+    """Note the numbers of runs in each state in the study's run, and return them as a table, with the errors."""
+    counts = frame["state"].value_counts()
+    job.note(", ".join(f"{counts.get(state, 0):,} runs {state}" for state in STATES) + ".")
+    by_kind = pd.crosstab(frame["kind"], frame["state"], margins=True, margins_name="together").reindex(
+        columns=list(STATES), fill_value=0
     )
-    table = [[str(kind), *map(str, row)] for kind, row in zip(counts.index, counts.to_numpy(), strict=True)]
-    failed = frame[frame["state"] == FAILED]
-    lines = [printable(f"failed: {row['run']}: {row['error']}") for row in failed.head(MOST_ERRORS).to_dict("records")]
-    if len(failed) > MOST_ERRORS:
-        lines.append(f"and {len(failed) - MOST_ERRORS:,} more, in {schema.STUDY_RUNS} of run {job.run_id}")
-    return "\n".join(["", text_table(["runs", *states], table[:-1], table[-1:]), f"in {duration(seconds)}", *lines])
+    table = [[str(kind), *map(str, row)] for kind, row in zip(by_kind.index, by_kind.to_numpy(), strict=True)]
+    errors = frame[frame["state"] == FAILED]
+    lines = [printable(f"failed: {row['run']}: {row['error']}") for row in errors.head(MOST_ERRORS).to_dict("records")]
+    if len(errors) > MOST_ERRORS:
+        lines.append(f"and {len(errors) - MOST_ERRORS:,} more, in {schema.STUDY_RUNS} of run {job.run_id}")
+    return "\n".join(["", text_table(["runs", *STATES], table[:-1], table[-1:]), *lines])
 
 
-def _frame(queue: Queue) -> pd.DataFrame:
+def _frame(steps: Mapping[str, Step], outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
     rows = []
-    for key, step in queue.steps.items():
-        outcome = queue.outcomes[key]
+    for key, step in steps.items():
+        outcome = outcomes[key]
         result = {"state": outcome.state, "run_id": outcome.run_id, "error": outcome.error}
         rows.append({"kind": step.kind, "run": step.name, **result, schema.CONFIG_HASH: key})
     return pd.DataFrame(rows)

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
-from pruning_study.steps import dense
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import Pruning, plan_pruning
 from pruning_study.steps.runs import LoadedRun
+from pruning_study.study.lineage import lineage
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class SearchedNetwork:
     @classmethod
     def trained(cls, plan: Pruning, context: JobContext) -> Self:
         """Find or train the dense network of a plan."""
-        return cls(plan, context, dense.train(plan.dense, context))
+        return cls(plan, context, next(lineage(plan, context)))  # type: ignore[arg-type]
 
 
 Network = TypeVar("Network", bound=SearchedNetwork)

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import sys
 import time
 import warnings
 from abc import ABC, abstractmethod
@@ -28,11 +29,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from tqdm import tqdm
 
 from analysis.common.errors import StudyError, first_line
+from analysis.common.printable import folded
 from analysis.runs import schema
 from pruning_study.steps.plan import Pruning
-from pruning_study.study.trial_lines import TrialLines
 from pruning_study.tracking import locks
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
@@ -202,7 +204,6 @@ class SharedSearch(ABC, Generic[Space]):
             Time, on the clock of `time.monotonic`, after which no trial begins, except anchors if
             `needs_anchors` is true. A trial that began earlier is not interrupted.
         """
-        trial_lines = TrialLines(total)
         while not (late := time.monotonic() > deadline) or self.needs_anchors:
             with self.trial(total, late=late) as trial:
                 if trial:
@@ -210,7 +211,8 @@ class SharedSearch(ABC, Generic[Space]):
                     with self._trial_run(trial, dataset, parent_run_id) as run:
                         line = attempt(trial, run)
                     self.end(trial.number)
-                    trial_lines.ended(self.count(), line)
+                    # Above the progress bar of a training
+                    tqdm.write(folded(f"[{self.count()}/{total}] {line}"), file=sys.stderr)
                     continue
             if not self.running():
                 return

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,11 +121,6 @@ class Store:
         """Return the FINISHED runs of some kinds, the oldest first."""
         runs = self._search("attributes.status = 'FINISHED'", order_by=["attributes.start_time ASC"])
         return [run for run in runs if run.data.tags.get(schema.KIND) in kinds]
-
-    def newest_finished(self, kinds: Collection[str], most: int) -> list[Run]:
-        """Return the runs of some kinds among the `most` newest FINISHED runs."""
-        newest = self._search("attributes.status = 'FINISHED'", order_by=["attributes.start_time DESC"])
-        return [run for run in islice(newest, most) if run.data.tags.get(schema.KIND) in kinds]
 
     def finished(self, artifacts: Mapping[str, Collection[str]]) -> dict[str, str]:
         """Return, for each config hash, the newest FINISHED run that is complete and whose dense run exists.

@@ -13,7 +13,7 @@ from pruning_study.study import processes
 
 if __name__ == "__main__":
     processes.start_server()
-    code = "import sys; print('pruning_study.study.worker' in sys.modules)"
+    code = "import sys; print('pruning_study.study.lineage' in sys.modules)"
     process = processes.CONTEXT.Process(target=exec, args=(code,))
     process.start()
     process.join()

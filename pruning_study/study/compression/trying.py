@@ -12,7 +12,7 @@ from analysis.compare.comparison import Comparison
 from analysis.runs import schema
 from analysis.statistics.intensification import networks_at_chance
 from pruning_study.pruning import filters
-from pruning_study.steps import deployed, logged_model, pruned, runs, shrunk
+from pruning_study.steps import deployed, logged_model, runs, shrunk
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import Context
 from pruning_study.steps.identity import hashed_params
@@ -21,6 +21,7 @@ from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.study.compression import judgement
 from pruning_study.study.compression.chains import LEAST_FILTER_RATIO, WEIGHT_RATIOS, Chain, ChainSpace
 from pruning_study.study.compression.judgement import Judgement, Validated
+from pruning_study.study.lineage import lineage
 from pruning_study.study.searched_networks import SearchedNetwork
 from pruning_study.training.evaluation import Predictions
 from pruning_study.training.mitigation import class_offsets
@@ -79,7 +80,8 @@ class Network(SearchedNetwork):
 
     def _pruned(self, chain: Chain) -> FinishedRun:
         pruning = plan_pruning(replace(self.plan.options, **chain.options), self.context)
-        return pruned.prune(pruning.at(pruning.options.ratio[0]), self.context, self.dense)
+        _, run = lineage(pruning, self.context, self.dense)
+        return run
 
 
 def in_turn(networks: Iterable[Network]) -> Iterator[Network]:

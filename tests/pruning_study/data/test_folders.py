@@ -12,8 +12,7 @@ from pruning_study.data import datasets, folders
 from pruning_study.data.arrays import entropies
 from pruning_study.options.config import IterateConfig, TrainConfig
 from pruning_study.steps.loaded import load_context
-from pruning_study.study.processes import SharedMemory
-from pruning_study.study.worker import SharedDataset
+from pruning_study.study.processes import SharedDataset
 from tests.error_lines import refused
 from tests.plans import planned
 
@@ -85,7 +84,7 @@ class TestValidation:
 
     def test_workers_of_a_study_have_them_too(self, folder):
         data = load(folder)
-        there = SharedDataset(data, SharedMemory).dataset()
+        there = SharedDataset(data)()
         assert there.validation_indices.tolist() == data.validation_indices.tolist()
         assert there.digest == data.digest
 
@@ -267,7 +266,7 @@ class TestMapped:
         monkeypatch.setattr(folders, "MAPPED_FROM", 2**30)
         in_memory = load(folder, image_size=20)
         assert all(data.train_entropies.tolist() == expected for data in (first, read, made_again, in_memory))
-        assert SharedDataset(first, SharedMemory).dataset().train_entropies.tolist() == expected
+        assert SharedDataset(first)().train_entropies.tolist() == expected
 
     def test_a_file_of_no_entropies_is_named(self, folder):
         load(folder, image_size=20)
@@ -284,7 +283,7 @@ class TestMapped:
 
     def test_workers_map_the_same_file(self, folder):
         data = load(folder)
-        there = SharedDataset(data, SharedMemory).dataset()
+        there = SharedDataset(data)()
         assert isinstance(there.test_images, np.memmap)
         assert there.digest == data.digest
 

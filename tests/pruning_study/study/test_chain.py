@@ -22,7 +22,7 @@ def planned(tiny_npz, store_uri):
 
 @pytest.mark.slow
 def test_every_level_starts_from_the_one_before_and_is_found_again(planned):
-    assert make(planned, workers=2) == {"found": 0, "made": 6}
+    assert make(planned, workers=2) == {"made": 6}
     by_id = {run.info.run_id: run for kind in ("dense", "pruned") for run in runs(kind)}
     assert sorted(map(level, by_id.values())) == [0, 0, 1, 1, 2, 2]
     for run in runs("pruned"):
@@ -30,7 +30,6 @@ def test_every_level_starts_from_the_one_before_and_is_found_again(planned):
         dense = by_id[run.data.tags["dense_run_id"]]
         assert level(parent) == level(run) - 1
         assert (level(dense), dense.data.params["seed"]) == (0, run.data.params["seed"])
-        assert run.data.metrics["realized_ratio"] == pytest.approx({1: 2.0, 2: 10.0}[level(run)], rel=1e-3)
         masks, _ = checkpoints.load(artifact(run, "mask.safetensors"))
         network = pruning_study.load_model(run.info.run_id).network
         assert all(torch.all(network.get_parameter(name)[~mask] == 0) for name, mask in masks.items())

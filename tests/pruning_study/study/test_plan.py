@@ -99,23 +99,6 @@ def test_a_data_set_that_is_elsewhere_has_steps_without_a_hash(tmp_path):
     assert [(step.kind, step.config_hash) for step in steps] == [("dense", ""), ("pruned", ""), ("pruned", "")]
 
 
-def test_runs_that_differ_in_seed_ratio_and_iteration_alone_share_their_settings(tmp_path):
-    text = "{pruner: [mp, none], schedule: [one-shot, cubic], ratio: [2, 10], seed: 0-1}"
-    steps = read(tmp_path, text).steps
-    shared = {(step.kind, step.config.method): set() for step in steps}
-    for step in steps:
-        shared[step.kind, step.config.method].add(step.settings_hash)
-    assert {key: len(hashes) for key, hashes in shared.items()} == {
-        ("dense", "mp"): 1,
-        ("pruned", "mp"): 1,
-        ("pruned", "mp cubic"): 1,
-        ("pruned", "none"): 1,
-    }
-    assert len(set().union(*shared.values())) == 4
-    levels = read(tmp_path, "{iterations: 4}").steps
-    assert len({step.settings_hash for step in levels if step.kind == "pruned"}) == 1
-
-
 def test_what_takes_fine_tuning_is_named_with_its_place_in_the_file(tmp_path):
     file = tmp_path / "study.yaml"
     file.write_text("{schedule: [one-shot, cubic], ratio: [2, 0.5], fine_tune_epochs: 0}")
