@@ -22,7 +22,7 @@ from analysis.statistics.intensification import excess_loss, largest_excess_floo
 from analysis.statistics.losses import WorstClass, worst_class
 from analysis.statistics.pair_slopes import Slopes, slopes
 from analysis.statistics.recalls import Recalls
-from analysis.statistics.resampling import mean_interval
+from analysis.statistics.resampling import UNDEFINED, mean_interval, with_ends
 from analysis.statistics.weak_networks import chance_level
 
 INDEX, MEASURE = "index", "measure:"
@@ -89,7 +89,9 @@ def read(path: Path, images: int, names: Sequence[str] | None = None, *, needs_n
         raise StudyError(
             f"{path}: {len(table):,} rows for {images:,} test images: give each test image a row, in test order"
         )
-    places = np.arange(images) if key is None else _places(path, table[key], names if names and naming else range(images))
+    places = (
+        np.arange(images) if key is None else _places(path, table[key], names if names and naming else range(images))
+    )
     found = {name: table[name] for name in table.columns if name not in (INDEX, naming)}
     return _read({name: (f"{path}: column {shortened(name)}", each) for name, each in found.items()}, places, images)
 
@@ -429,7 +431,6 @@ def grouping_summary(
     support = np.bincount(place)
     excess = _excess(place, before, after)
     largest = excess.max(1)
-    low, high = mean_interval(largest, 1 - LEVEL)
     change = after.mean(0) - before.mean(0)
     reference = before if control is None else control
     columns: dict[str, Any] = {
@@ -438,9 +439,7 @@ def grouping_summary(
         "fewest_images": int(support.min()),
         "most_images": int(support.max()),
         **_slopes(place, *chance_level(label, {"before": before, "after": after}, paired=True)[1]),
-        "largest_excess": float(largest.mean()),
-        "largest_excess_low": low,
-        "largest_excess_high": high,
+        **with_ends("largest_excess", (largest.mean(), *mean_interval(largest, 1 - LEVEL))),
         "largest_excess_floor": _floor(place, before, after),
         "largest_excess_group": str(names[excess.mean(0).argmax()]) if np.isfinite(largest).all() else "none",
         "single_image_groups": some(names[support == 1].astype(str).tolist()) if (support == 1).any() else "",
@@ -461,9 +460,7 @@ def _worst_group(
         worst = worst_class(place, np.subtract(reference, after, dtype=np.int8), 1)
     return {
         "worst_group": str(names[worst.place]) if worst.place >= 0 else "",
-        "worst_group_cost": worst.value,
-        "worst_group_cost_low": worst.low,
-        "worst_group_cost_high": worst.high,
+        **with_ends("worst_group_cost", worst[1:4]),
         "worst_group_shown": worst.value > 0 and worst.p <= LEVEL,
     }
 
@@ -501,19 +498,15 @@ def _slopes(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[st
     if len(images) < len(group):
         group_number = np.unique(group[images], return_inverse=True)[1]
         testable_slopes = slopes(group_number, before[:, images], after[:, images], []) if len(images) else Slopes(0)
-    columns = {
-        "alpha": all_slopes.alpha,
-        "alpha_low": all_slopes.low,
-        "alpha_high": all_slopes.high,
+    new = testable_slopes.new or UNDEFINED
+    return {
+        **with_ends("alpha", (all_slopes.alpha, all_slopes.low, all_slopes.high)),
         "alpha_weighted": all_slopes.alpha if all_slopes.n and np.isnan(all_slopes.weighted) else all_slopes.weighted,
-        "raw_slope": all_slopes.raw_slope,
-        "raw_slope_low": all_slopes.raw_slope_low,
-        "raw_slope_high": all_slopes.raw_slope_high,
+        **with_ends("raw_slope", (all_slopes.raw_slope, all_slopes.raw_slope_low, all_slopes.raw_slope_high)),
+        **with_ends("alpha_new", new[:3]),
+        **with_ends("raw_slope_new", (testable_slopes.raw_new or UNDEFINED)[:3]),
+        "alpha_new_identified": new.identified,
     }
-    for name, new in (("alpha_new", testable_slopes.new), ("raw_slope_new", testable_slopes.raw_new)):
-        ends = new[:3] if new else (np.nan, np.nan, np.nan)
-        columns |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
-    return columns | {"alpha_new_identified": bool(testable_slopes.new and testable_slopes.new.identified)}
 
 
 def spread(values: np.ndarray, place: np.ndarray) -> float:

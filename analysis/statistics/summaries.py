@@ -18,7 +18,7 @@ from analysis.statistics.intensification import (
 )
 from analysis.statistics.new_images import alpha_new
 from analysis.statistics.recalls import Recalls
-from analysis.statistics.resampling import mark, mean_interval
+from analysis.statistics.resampling import UNDEFINED, mark, mean_interval, with_ends
 
 
 def cell_summary(
@@ -67,24 +67,18 @@ def cell_summary(
     (2, 1.667, 1.5, '?')
     """
     has_slopes = np.ones(len(before), dtype=bool) if sloped is None else sloped
-    sloped_before, sloped_after = before[has_slopes], after[has_slopes]
-    balances = sloped_before.balance, sloped_after.balance
-    slopes, raw_slopes = alpha(*balances), raw_slope(sloped_before, sloped_after)
+    sloped_sides = before[has_slopes], after[has_slopes]
+    balances = sloped_sides[0].balance, sloped_sides[1].balance
+    slopes, raw_slopes, largest = alpha(*balances), raw_slope(*sloped_sides), excess_loss(before, after).max(-1)
+    new, floor = UNDEFINED, np.full(1, np.nan)
+    if support is not None and both_right is not None:
+        shares = sloped_sides[0].recall, sloped_sides[1].recall, both_right[has_slopes]
+        new = alpha_new(*shares, support, confidence=confidence)
+        floor = largest_excess_floor(before.recall, after.recall, both_right, support)
+    shared = alpha_shared(*balances, confidence=confidence)
     low, high = mean_interval(slopes, confidence)
-    raw_low, raw_high = mean_interval(raw_slopes, confidence)
-    new = weighted_slopes = floor = None
-    if support is not None:
-        weighted_slopes = weighted_alpha(*balances, support)
-        if both_right is not None:
-            shares = sloped_before.recall, sloped_after.recall, both_right[has_slopes]
-            new = alpha_new(*shares, support, confidence=confidence)
-            floor = largest_excess_floor(before.recall, after.recall, both_right, support)
-    shared_slope = alpha_shared(*balances, confidence=confidence)
-    largest = excess_loss(before, after).max(-1)
-    largest_low, largest_high = mean_interval(largest, confidence)
-    change = after.accuracy - before.accuracy
     return {
-        "n": len(change),
+        "n": len(after),
         "n_alpha": len(slopes),
         "alpha_mean": mean(slopes),
         "alpha_median": float(np.median(slopes)) if len(slopes) else np.nan,
@@ -93,29 +87,22 @@ def cell_summary(
         "ci_high": high,
         "mark": mark(low, high),
         "raw_slope_mean": mean(raw_slopes),
-        "raw_slope_low": raw_low,
-        "raw_slope_high": raw_high,
-        "largest_excess": mean(largest),
-        "largest_excess_low": largest_low,
-        "largest_excess_high": largest_high,
-        "largest_excess_floor": np.nan if floor is None else mean(floor),
-        "alpha_weighted": np.nan if weighted_slopes is None else mean(weighted_slopes),
-        "alpha_new": new.estimate if new else np.nan,
-        "alpha_new_low": new.low if new else np.nan,
-        "alpha_new_high": new.high if new else np.nan,
-        "alpha_new_identified": bool(new and new.identified),
-        "reliability": new.reliability if new else np.nan,
-        "alpha_shared": shared_slope.estimate,
-        "alpha_shared_low": shared_slope.low,
-        "alpha_shared_high": shared_slope.high,
-        "alpha_shared_identified": shared_slope.identified,
+        **dict(zip(("raw_slope_low", "raw_slope_high"), mean_interval(raw_slopes, confidence), strict=True)),
+        **with_ends("largest_excess", (mean(largest), *mean_interval(largest, confidence))),
+        "largest_excess_floor": mean(floor),
+        "alpha_weighted": np.nan if support is None else mean(weighted_alpha(*balances, support)),
+        **with_ends("alpha_new", new[:3]),
+        "alpha_new_identified": new.identified,
+        "reliability": new.reliability,
+        **with_ends("alpha_shared", shared[:3]),
+        "alpha_shared_identified": shared.identified,
         "correlation": mean(correlation(*balances)),
         "spread_ratio": mean(spread_ratio(*balances)),
-        "raw_spread_ratio": mean(raw_spread_ratio(sloped_before, sloped_after)),
+        "raw_spread_ratio": mean(raw_spread_ratio(*sloped_sides)),
         "worst_class_change": mean(worst_class_change(before.recall, after.recall)),
         "accuracy_before": mean(before.accuracy),
         "accuracy_after": mean(after.accuracy),
-        "accuracy_change": mean(change),
+        "accuracy_change": mean(after.accuracy - before.accuracy),
     }
 
 

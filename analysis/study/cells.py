@@ -13,8 +13,9 @@ import pandas as pd
 from analysis.runs import frames, schema
 from analysis.runs.checks import some
 from analysis.runs.frames import ReadPredictions
-from analysis.statistics import hypothesis_tests, intensification, resampling, summaries
+from analysis.statistics import hypothesis_tests, intensification, summaries
 from analysis.statistics.arithmetic import mean
+from analysis.statistics.resampling import mean_interval, with_ends
 from analysis.study import proportions
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.costs import WorstCost, cell_costs
@@ -238,32 +239,32 @@ def _losses(
 ) -> dict[str, Any]:
     """Return the class with the largest cost, bounds for the losses of all classes, and intervals of accuracy."""
     costs, _ = cell_costs(study, rows, predictions)
-    columns = ("worst_class", *(f"worst_class_{name}" for name in ("cost", "cost_low", "cost_high", "shown")))
-    if costs is None:
-        bounds = ["worst_class_loss_upper", "accuracy_loss_low", "accuracy_loss_upper"]
-        changes = [f"accuracy_{since}_{end}" for since in ("change", "minus_none") for end in ("low", "high")]
-        return dict(zip(columns, WorstCost(), strict=True)) | dict.fromkeys(bounds + changes, np.nan)
-    accuracy, has_control = costs.own.accuracy(), costs.own is not costs.dense
-    since_dense = costs.dense.accuracy() if has_control else accuracy
-    gains = {
-        "accuracy_change": since_dense.interval(1 - confidence),
-        "accuracy_minus_none": accuracy.interval(1 - confidence) if has_control else np.full((2, 1), np.nan),
-    }
+    worst = costs.worst if costs else WorstCost()
+    row = {"worst_class": worst.name, **with_ends("worst_class_cost", worst[1:4]), "worst_class_shown": worst.is_shown}
+    upper = low = accuracy_upper = np.nan
+    changes = np.full((2, 2), np.nan)
+    if costs:
+        accuracy, since_dense = costs.own.accuracy(), costs.dense.accuracy()
+        upper = np.max(costs.losses(costs.own).mean.upper(), initial=-1.0)
+        low, accuracy_upper = accuracy.interval()[0, 0], accuracy.upper()[0]
+        changes[0] = -since_dense.interval(1 - confidence)[::-1, 0]
+        if costs.own is not costs.dense:
+            changes[1] = -accuracy.interval(1 - confidence)[::-1, 0]
+    names = [f"accuracy_{since}_{end}" for since in ("change", "minus_none") for end in ("low", "high")]
     return {
-        **dict(zip(columns, costs.worst, strict=True)),
-        "worst_class_loss_upper": np.max(costs.losses(costs.own).mean.upper(), initial=-1.0),
-        "accuracy_loss_low": float(accuracy.interval()[0, 0]),
-        "accuracy_loss_upper": float(accuracy.upper()[0]),
-        **{f"{name}_low": -loss[1, 0] for name, loss in gains.items()},
-        **{f"{name}_high": -loss[0, 0] for name, loss in gains.items()},
+        **row,
+        "worst_class_loss_upper": upper,
+        "accuracy_loss_low": low,
+        "accuracy_loss_upper": accuracy_upper,
+        **dict(zip(names, changes.ravel(), strict=True)),
     }
 
 
 def _between_seeds(study: RunArrays, rows: np.ndarray, sloped_rows: np.ndarray) -> dict[str, Any]:
     """Return `alpha_other_seed`, or NaN for it and for `alpha_shared` if a dense network occurs twice."""
     if _has_dense_twice(study, rows):
-        missing = dict.fromkeys(["alpha_shared", "alpha_shared_low", "alpha_shared_high", "alpha_other_seed"], np.nan)
-        return missing | {"alpha_shared_identified": False}
+        missing = with_ends("alpha_shared", [np.nan] * 3)
+        return missing | {"alpha_other_seed": np.nan, "alpha_shared_identified": False}
     dense, _ = study.balances(sloped_rows, study.classes_of(rows))
     return {"alpha_other_seed": float(intensification.other_seed(dense).mean()) if len(sloped_rows) > 1 else np.nan}
 
@@ -274,11 +275,11 @@ def _against_none(study: RunArrays, rows: np.ndarray, confidence: float) -> dict
     none = study.controls[with_control]
     own, of_none = study.measured(with_control, classes), study.measured(none, classes)
     largest, largest_of_none = (intensification.excess_loss(*measured).max(-1) for measured in (own, of_none))
-    row: dict[str, Any] = {"n_none": len(with_control)}
-    row["accuracy_minus_none"] = mean(own[1].accuracy - of_none[1].accuracy)
-    row |= _slopes_against_none(study, rows, confidence)
-    row |= _mean("largest_excess_minus_none", largest - largest_of_none, confidence)
-    return row | {
+    return {
+        "n_none": len(with_control),
+        "accuracy_minus_none": mean(own[1].accuracy - of_none[1].accuracy),
+        **_slopes_against_none(study, rows, confidence),
+        **_mean("largest_excess_minus_none", largest - largest_of_none, confidence),
         "largest_excess_none": mean(largest_of_none),
         "largest_excess_floor_none": mean(study.floors(none, classes)),
     }
@@ -289,18 +290,18 @@ def _slopes_against_none(study: RunArrays, rows: np.ndarray, confidence: float) 
     classes, rows = study.classes_of(rows), study.with_sloped_control(study.sloped(rows))
     none = study.controls[rows]
     own, of_none = study.measured(rows, classes), study.measured(none, classes)
-    slopes = [intensification.alpha(before.balance, after.balance) for before, after in (own, of_none)]
     raw_slopes = [intensification.raw_slope(*each) for each in (own, of_none)]
     differences = {
-        "alpha": slopes[0] - slopes[1],
-        "raw_slope": raw_slopes[0] - raw_slopes[1],
-        "raw_spread_ratio": intensification.raw_spread_ratio(*own) - intensification.raw_spread_ratio(*of_none),
+        "alpha": np.subtract(*(intensification.alpha(*(side.balance for side in each)) for each in (own, of_none))),
+        "raw_slope": np.subtract(*raw_slopes),
+        "raw_spread_ratio": np.subtract(*(intensification.raw_spread_ratio(*each) for each in (own, of_none))),
     }
-    row: dict[str, Any] = {}
-    for name, values in differences.items():
-        row |= _mean(f"{name}_minus_none", values, confidence)
-    row["raw_slope_equivalence_p"] = hypothesis_tests.paired(*raw_slopes)["p_equivalence"]
-    return row | _mean("alpha_on_none", intensification.alpha(of_none[1].balance, own[1].balance), confidence)
+    minus_none = [_mean(f"{name}_minus_none", values, confidence) for name, values in differences.items()]
+    return {
+        **{name: value for columns in minus_none for name, value in columns.items()},
+        "raw_slope_equivalence_p": hypothesis_tests.paired(*raw_slopes)["p_equivalence"],
+        **_mean("alpha_on_none", intensification.alpha(of_none[1].balance, own[1].balance), confidence),
+    }
 
 
 def _in_proportion(
@@ -317,16 +318,13 @@ def _in_proportion(
 
 def _mean(name: str, values: np.ndarray, confidence: float) -> dict[str, float]:
     values = values[np.isfinite(values)]
-    low, high = resampling.mean_interval(values, confidence)
-    return {name: float(values.mean()) if len(values) else np.nan, f"{name}_low": low, f"{name}_high": high}
+    return with_ends(name, (mean(values), *mean_interval(values, confidence)))
 
 
 def _new_image_slopes(pairs: Pairs, confidence: float) -> dict[str, Any]:
     new = pairs.pooled.interval(confidence)
     return {
-        "alpha_new": new.estimate,
-        "alpha_new_low": new.low,
-        "alpha_new_high": new.high,
+        **with_ends("alpha_new", new[:3]),
         "alpha_new_identified": new.identified,
         "reliability": new.reliability,
         "alpha_new_resampled": new.resampled,

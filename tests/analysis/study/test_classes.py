@@ -78,10 +78,6 @@ def test_labels_of_predictions_may_be_in_another_order_than_names():
     frame = classes(run_arrays(made), predictions).set_index("class")
     assert frame["loss"].to_dict() == pytest.approx({"a": 0, "b": 0.2})
     assert frame["cost"].to_dict() == pytest.approx({"a": -0.1, "b": 0.1})
-    # Predictions that are not those of the recalls are not used.
-    other = classes(run_arrays(made.assign(**{"recall_after/b": 0.6})), predictions).set_index("class")
-    assert other["loss"].to_dict() == pytest.approx({"a": 0, "b": 0.1})
-    assert np.isnan(other["loss_low"]).all()
 
 
 def test_the_accuracy_is_that_of_all_images_where_classes_differ_in_size():

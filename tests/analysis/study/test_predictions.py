@@ -34,7 +34,6 @@ def test_what_networks_have_right():
     before, after = pairs.right
     assert before.tolist() == [[True, True, True], [True, True, True]]
     assert after.tolist() == [[True, True, False], [True, False, True]]
-    assert [side.tolist() for side in pairs.recall] == [[[1, 1], [1, 1]], [[1, 0], [0.5, 1]]]
 
 
 def test_slopes_of_precision_and_f1():
