@@ -64,7 +64,7 @@ def test_without_supports_losses_follow_from_recalls_and_accuracies():
 
 def test_labels_of_predictions_may_be_in_another_order_than_names():
     made = toy("mp", 2, [1.0, 1.0]).assign(accuracy_after=0.7, **{"recall_after/a": 0.9, "recall_after/b": 0.5})
-    # Label 0 is the class b.
+    made = made.assign(class_names='["b", "a"]')
     label = np.repeat([0, 1], 100)
     place = np.tile(np.arange(100), 2)
     right = {
