@@ -1,7 +1,6 @@
 """What classes lost against the control or the dense networks, by hand."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
