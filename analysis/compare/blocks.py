@@ -180,7 +180,7 @@ def _replaced(comparison: Comparison) -> Iterator[str]:
     losses = comparison.losses()
     yield _others(comparison, losses, len(worse))
     if alone := losses.in_single_networks(among=~rows["damaged"].to_numpy()):
-        yield f"Shown in single networks: {some(alone, _MOST_TOLD)}."
+        yield f"Shown in single networks: {some((each.words for each in alone), _MOST_TOLD)}."
     if not comparison.only_accuracy_is_worse:
         yield accuracy
 

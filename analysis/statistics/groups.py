@@ -1,8 +1,7 @@
 """Groups of test images other than classes: tables that assign images to groups, and statistics of a grouping."""
 
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from unicodedata import normalize
@@ -23,15 +22,13 @@ from analysis.statistics.intensification import excess_loss, largest_excess_floo
 from analysis.statistics.losses import WorstClass, worst_class
 from analysis.statistics.pair_slopes import Slopes, slopes
 from analysis.statistics.recalls import Recalls
-from analysis.statistics.resampling import mean_interval
+from analysis.statistics.resampling import UNDEFINED, mean_interval, with_ends
 from analysis.statistics.weak_networks import chance_level
 
 INDEX, MEASURE = "index", "measure:"
-_INDEX_VALUE = re.compile("[0-9]{1,18}")
-_WHOLE_NUMBER = re.compile(r"[0-9]{1,18}(\.0*)?")
 _NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?")
 _LARGEST = SizeLimit(1.0)
-_FEWEST_NAMES = 10  # at least this many cells are taken for names of images if all of them differ
+_FEWEST_VALUES = 10  # fewer different values are taken for groups, whatever they are
 
 
 class ImageGroups(NamedTuple):
@@ -78,45 +75,25 @@ def read(path: Path, images: int, names: Sequence[str] | None = None, *, needs_n
         unknown or occurs twice, if a column of file names has no name of an image, or if a column that should be a
         grouping has measurements, or numbers or names of the images.
     """
-    header, rows = _rows(path)
+    table = _table(path)
     names = None if names is None else [normalize("NFC", name) for name in names]
-    naming = _naming_column(path, header, rows, names)
+    naming = None if names is None else _naming_column(path, table, names)
     if names and naming is None and needs_names:
         raise StudyError(
             f"{path}: the files of predictions list the images in different orders, so the table must name its images: "
             f"give it a column filename with names such as {shortened(names[0])}",
             option="groups",
         )
-    indices = (
-        _image_indices(path, header, rows, images)
-        if names is None or naming is None
-        else _named_indices(path, header[naming], [(line, cells[naming]) for line, cells in rows], names)
+    key = naming or (INDEX if table.columns[0] == INDEX else None)
+    if key is None and len(table) != images:
+        raise StudyError(
+            f"{path}: {len(table):,} rows for {images:,} test images: give each test image a row, in test order"
+        )
+    places = (
+        np.arange(images) if key is None else _places(path, table[key], names if names and naming else range(images))
     )
-    columns = dict(zip(header, zip(*(cells for _, cells in rows), strict=True), strict=True))
-    groupings, measures = {}, {}
-    for name, cells in columns.items():
-        if name.startswith(MEASURE):
-            measures[name.removeprefix(MEASURE)] = _numbers(path, name, rows, cells, indices, images)
-        elif name != INDEX and (naming is None or name != header[naming]):
-            if number_images(cells):
-                index_hint = (
-                    "" if header[0] == INDEX else f", or make it the first column, count from 0, and call it {INDEX}"
-                )
-                raise StudyError(
-                    f"{path}: column {shortened(name)} has numbers or names of the images: drop it{index_hint}"
-                    f"{_measure_hint(name, cells)}"
-                )
-            if len(set(cells)) >= _FEWEST_NAMES and any("." in cell for cell in cells) and _are_numbers(cells):
-                raise StudyError(
-                    f"{path}: column {shortened(name)} has {len(set(cells)):,} different numbers with decimals, "
-                    f"which are not groups: give names of ranges instead{_measure_hint(name, cells)}"
-                )
-            group = np.full(images, "", dtype=object)
-            group[indices] = cells
-            groupings[name] = group.astype(str)
-    if empty := [name for name, group in groupings.items() if not (group != "").any()]:
-        raise StudyError(f"{path}: column {empty[0]} names no group: fill it in or leave it out")
-    return ImageGroups(groupings, measures)
+    found = {name: table[name] for name in table.columns if name not in (INDEX, naming)}
+    return _read({name: (f"{path}: column {shortened(name)}", each) for name, each in found.items()}, places, images)
 
 
 def of_arrays(arrays: object, images: int) -> ImageGroups:
@@ -149,48 +126,80 @@ def of_arrays(arrays: object, images: int) -> ImageGroups:
         raise StudyError(
             f"groups: {INDEX} is not a grouping: leave it out, and give the group of each image in test order"
         )
-    groupings, measures = {}, {}
+    arrays_of = {}
     for name, (_, values) in zip(names, columns, strict=True):
         where = f"groups: {name}"
+        check_names("groups", [where], "a grouping")
         array = as_array(where, values)
         if array.shape != (images,):
             raise StudyError(f"{where} has shape {array.shape} for {images:,} images: give (images,)")
-        if name.startswith(MEASURE):
-            measures[name.removeprefix(MEASURE).strip()] = _measure(where, array)
-        else:
-            groupings[name] = _group(where, array)
-    if not groupings:
-        raise StudyError("groups: no grouping: give the group of each image")
-    return ImageGroups(groupings, measures)
+        arrays_of[f"{MEASURE}{name.removeprefix(MEASURE).strip()}" if name.startswith(MEASURE) else name] = where, array
+    return _read(
+        {
+            name: (where, pd.Series(array if name.startswith(MEASURE) else _texts(where, array)))
+            for name, (where, array) in arrays_of.items()
+        },
+        np.arange(images),
+        images,
+    )
 
 
-def _group(where: str, array: np.ndarray) -> np.ndarray:
+def _texts(where: str, array: np.ndarray) -> list[str]:
     if array.dtype.kind not in "biufUSOmM":
         raise StudyError(f"{where} holds {array.dtype}: give the group of each image, as text or whole numbers")
     missing = pd.isna(array)
     if array.dtype.kind == "f":
         check_floats(where, array[~missing], whole=False)
-    check_names("groups", [where], "a grouping")
     texts = [
         "" if gap else normalize("NFC", str(value).strip())
         for value, gap in zip(decoded(where, array), missing, strict=True)
     ]
     check_names(where, set(texts), "a group")
-    if not any(texts):
+    return texts
+
+
+def _read(columns: Mapping[str, tuple[str, pd.Series]], places: np.ndarray, images: int) -> ImageGroups:
+    """Read groupings and measures, each with its name in errors, from cells of the images at some places."""
+    groupings, measures = {}, {}
+    for name, (where, cells) in columns.items():
+        if name.startswith(MEASURE):
+            measure = np.full(images, np.nan)
+            measure[places] = _numbers(where, cells)
+            measures[name.removeprefix(MEASURE)] = measure
+        else:
+            _check_groups(name, where, list(cells))
+            group = np.full(images, "", dtype=object)
+            group[places] = cells
+            groupings[name] = group.astype(str)
+    if not groupings:
+        raise StudyError("groups: no grouping: give the group of each image")
+    return ImageGroups(groupings, measures)
+
+
+def _check_groups(name: str, where: str, cells: Sequence[str]) -> None:
+    """Refuse cells that name no group, or that are names, numbers or measurements of the images."""
+    values = set(cells)
+    if not any(values):
         raise StudyError(f"{where} names no group: fill it in or leave it out")
-    if number_images(texts):
-        raise StudyError(f"{where} has numbers or names of the images: leave it out")
-    return np.array(texts)
+    is_measured = any("." in cell for cell in values) and all(_NUMBER.fullmatch(cell) for cell in values if cell)
+    if len(values) >= _FEWEST_VALUES and (is_measured or len(values) == len(cells)):
+        raise StudyError(
+            f"{where} has measurements, numbers or names of the images: drop it, or make it the first column and call "
+            f"it {INDEX} if it counts the images from 0, or call it {MEASURE}{name} if it is a measurement"
+        )
 
 
-def _measure(where: str, array: np.ndarray) -> np.ndarray:
-    try:
-        numbers = np.where(pd.isna(array), np.nan, array).astype(float)
-    except (TypeError, ValueError) as error:
-        raise StudyError(f"{where} is not a number for each image ({error}); give NaN for an unknown number") from error
-    if np.isinf(numbers).any():
-        raise StudyError(f"{where} holds {numbers[np.isinf(numbers)][0]}, not finite; give NaN for an unknown number")
-    return numbers
+def _numbers(where: str, cells: pd.Series) -> np.ndarray:
+    """Read a measure; the errors name the cell by the index of the series."""
+    known = cells[cells.notna() & (cells != "")]
+    numbers = pd.to_numeric(known, errors="coerce").astype(float)
+    if len(wrong := known[~np.isfinite(numbers)]):
+        cell = str(wrong.iloc[0])
+        raise StudyError(
+            f"{where}, {cells.index.name or 'image'} {wrong.index[0]:,}: {shortened(cell)} is not a "
+            f"number{decimal_hint(cell)}; leave it empty or give NaN if the number is unknown"
+        )
+    return np.asarray(numbers.reindex(cells.index), dtype=float)
 
 
 def members(group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -217,41 +226,6 @@ def members(group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     images = np.flatnonzero(group != "")
     names, group_index = np.unique(group[images], return_inverse=True)
     return names, images, group_index
-
-
-def number_images(cells: Sequence[str]) -> bool:
-    """Return whether cells are numbers (from 0 or 1, in any order) or names of images, and not names of groups.
-
-    At least ten cells that all differ count as names.
-
-    Examples
-    --------
-    >>> number_images(["2", "0", "1"]), number_images(["1", "2", "3"]), number_images(["1", "2", "2"])
-    (True, True, False)
-    >>> number_images([f"img_{number}.png" for number in range(10)])
-    True
-    """
-    if len(cells) >= _FEWEST_NAMES and len(set(cells)) == len(cells):
-        return True
-    return _are_consecutive(cells)
-
-
-def _are_consecutive(cells: Sequence[str]) -> bool:
-    """Return whether cells are the whole numbers from 0 or from 1, in any order."""
-    if not all(map(_WHOLE_NUMBER.fullmatch, cells)):
-        return False
-    numbers = sorted(int(float(cell)) for cell in cells)
-    return numbers in (list(range(len(cells))), list(range(1, len(cells) + 1)))
-
-
-def _measure_hint(name: str, cells: Sequence[str]) -> str:
-    is_measured = _are_numbers(cells) and not _are_consecutive(cells)
-    return f", or call it {MEASURE}{name} if it is a measurement" if is_measured else ""
-
-
-def _are_numbers(cells: Sequence[str]) -> bool:
-    """Return whether all nonempty cells are numbers."""
-    return all(_NUMBER.fullmatch(cell) for cell in cells if cell)
 
 
 def over_represented(group: np.ndarray, chosen: np.ndarray) -> pd.DataFrame:
@@ -332,92 +306,47 @@ def over_index(chosen: np.ndarray, group_index: np.ndarray) -> np.ndarray:
         return np.asarray(counts / counts.sum(-1, keepdims=True) / share)
 
 
-def _image_indices(path: Path, header: list[str], rows: list[tuple[int, list[str]]], images: int) -> list[int]:
-    """Return the position of each row's image in test order."""
-    if header[0] != INDEX:
-        if len(rows) != images:
-            raise StudyError(
-                f"{path}: {len(rows):,} rows for {images:,} test images: give each test image a row, in test order"
-            )
-        return list(range(images))
-    line_of_image: dict[int, int] = {}
-    for line, (index_text, *_) in rows:
-        if not _INDEX_VALUE.fullmatch(index_text):
-            raise StudyError(f"{path}, line {line:,}: {INDEX} {shortened(index_text)} is not a whole number from 0")
-        if (image := int(index_text)) >= images:
-            raise StudyError(f"{path}, line {line:,}: {INDEX} {image} is beyond the last test image, {images - 1}")
-        if line_of_image.setdefault(image, line) != line:
-            raise StudyError(f"{path}, line {line:,}: {INDEX} {image} occurs twice; give each image one line")
-    return list(line_of_image)
-
-
-def _naming_column(
-    path: Path, header: list[str], rows: list[tuple[int, list[str]]], names: Sequence[str] | None
-) -> int | None:
-    """Find a column of image names, some of which occur in the predictions; return its index, or None.
+def _naming_column(path: Path, table: pd.DataFrame, names: Sequence[str]) -> str | None:
+    """Find a column of image names, some of which occur in the predictions; return its name, or None.
 
     Raises
     ------
     StudyError
         If there is no such column, but a column that should have file names.
     """
-    if names is None:
-        return None
-    places = [place for place, name in enumerate(header) if image_names.column_key(name) is not None]
-    known = frozenset(names)
-    naming = next((place for place in places if any(cells[place] in known for _, cells in rows)), None)
-    if naming is None and (of_files := [place for place in places if image_names.is_of_files(header[place])]):
+    candidates = [name for name in table.columns if image_names.column_key(name) is not None]
+    naming = next((name for name in candidates if table[name].isin(names).any()), None)
+    if naming is None and (of_files := [name for name in candidates if image_names.is_of_files(name)]):
         raise StudyError(
-            f"{path}: column {shortened(header[of_files[0]])} has no name of an image of the predictions: write names "
-            f"such as {shortened(names[0])} in place of {shortened(rows[0][1][of_files[0]])}, or rename the column if "
-            "it is a grouping"
+            f"{path}: column {shortened(of_files[0])} has no name of an image of the predictions: write names "
+            f"such as {shortened(names[0])} in place of {shortened(table[of_files[0]].iloc[0])}, or rename the column "
+            "if it is a grouping"
         )
     return naming
 
 
-def _named_indices(path: Path, column: str, cells: list[tuple[int, str]], names: Sequence[str]) -> list[int]:
-    """Find, by name, the position of each row's image in test order."""
-    place_of_name = {name: place for place, name in enumerate(names)}
-    line_of_image: dict[int, int] = {}
-    for line, name in cells:
-        if name not in place_of_name:
-            raise StudyError(
-                f"{path}, line {line:,}: the predictions have no image with the {column} {shortened(name)}"
-            )
-        if line_of_image.setdefault(place_of_name[name], line) != line:
-            raise StudyError(
-                f"{path}, line {line:,}: {column} {shortened(name)} occurs twice; give each image one line"
-            )
-    return list(line_of_image)
+def _places(path: Path, cells: pd.Series, names: Iterable[object]) -> np.ndarray:
+    """Find the place of each row's image in test order by its name or index."""
+    place_of_name = {str(name): place for place, name in enumerate(names)}
+    places = cells.map(place_of_name)
+    for is_wrong, what in (
+        (places.isna(), "is no image of the predictions"),
+        (places.duplicated(), "occurs twice; give each image one line"),
+    ):
+        if is_wrong.any():
+            line = is_wrong.idxmax()
+            raise StudyError(f"{path}, line {line:,}: {cells.name} {shortened(cells[line])} {what}")
+    return np.asarray(places, dtype=int)
 
 
-def _numbers(
-    path: Path, name: str, rows: list[tuple[int, list[str]]], cells: tuple[str, ...], indices: list[int], images: int
-) -> np.ndarray:
-    """Read a measure for each image."""
-    numbers = np.full(images, np.nan)
-    for (line, _), cell, index in zip(rows, cells, indices, strict=True):
-        try:
-            value = float(cell or "nan")
-        except ValueError:
-            value = math.inf
-        if math.isinf(value) or (cell and math.isnan(value)):
-            raise StudyError(
-                f"{path}, line {line:,}: {shortened(cell)} in {name} is not a number{decimal_hint(cell)}; leave the "
-                "cell empty if the number is unknown"
-            )
-        numbers[index] = value
-    return numbers
-
-
-def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Read the names of the columns, and each line's number and cells."""
-    with opened_table(path, _LARGEST) as table:
-        header = table.header
-        rows = [(line, [normalize("NFC", csv_text.unquoted(cell.strip())) for cell in row]) for line, row in table.rows]
-    if header[:1] == [""] and [row[0] for _, row in rows] == [str(place) for place in range(len(rows))]:
-        header, rows = header[1:], [(line, row[1:]) for line, row in rows]  # pandas' index
+def _table(path: Path) -> pd.DataFrame:
+    """Read the cells of a table as text; the index has the numbers of the lines."""
+    with opened_table(path, _LARGEST) as opened:
+        header = opened.header
+        rows = {line: [normalize("NFC", csv_text.unquoted(cell.strip())) for cell in row] for line, row in opened.rows}
     header = [f"{MEASURE}{name.removeprefix(MEASURE).strip()}" if name.startswith(MEASURE) else name for name in header]
+    if header[:1] == [""] and [row[0] for row in rows.values()] == [str(place) for place in range(len(rows))]:
+        header, rows = header[1:], {line: row[1:] for line, row in rows.items()}  # pandas' index
     if {"", MEASURE} & set(header) or len(set(header)) < len(header):
         raise StudyError(f"{path}: give each column a name of its own")
     if not any(name != INDEX and not name.startswith(MEASURE) for name in header):
@@ -426,9 +355,10 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise StudyError(f"{path}: {INDEX} must be the first column")
     if not rows:
         raise StudyError(f"{path} has no image: give each test image a row")
-    for line, row in rows:
+    for line, row in rows.items():
         check_names(f"{path}, line {line:,}", row, "a group")
-    return header, rows
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype=object)
+    return table.rename_axis("line")
 
 
 def grouping_summary(
@@ -501,7 +431,6 @@ def grouping_summary(
     support = np.bincount(place)
     excess = _excess(place, before, after)
     largest = excess.max(1)
-    low, high = mean_interval(largest, 1 - LEVEL)
     change = after.mean(0) - before.mean(0)
     reference = before if control is None else control
     columns: dict[str, Any] = {
@@ -510,9 +439,7 @@ def grouping_summary(
         "fewest_images": int(support.min()),
         "most_images": int(support.max()),
         **_slopes(place, *chance_level(label, {"before": before, "after": after}, paired=True)[1]),
-        "largest_excess": float(largest.mean()),
-        "largest_excess_low": low,
-        "largest_excess_high": high,
+        **with_ends("largest_excess", (largest.mean(), *mean_interval(largest, 1 - LEVEL))),
         "largest_excess_floor": _floor(place, before, after),
         "largest_excess_group": str(names[excess.mean(0).argmax()]) if np.isfinite(largest).all() else "none",
         "single_image_groups": some(names[support == 1].astype(str).tolist()) if (support == 1).any() else "",
@@ -533,9 +460,7 @@ def _worst_group(
         worst = worst_class(place, np.subtract(reference, after, dtype=np.int8), 1)
     return {
         "worst_group": str(names[worst.place]) if worst.place >= 0 else "",
-        "worst_group_cost": worst.value,
-        "worst_group_cost_low": worst.low,
-        "worst_group_cost_high": worst.high,
+        **with_ends("worst_group_cost", worst[1:4]),
         "worst_group_shown": worst.value > 0 and worst.p <= LEVEL,
     }
 
@@ -573,19 +498,15 @@ def _slopes(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[st
     if len(images) < len(group):
         group_number = np.unique(group[images], return_inverse=True)[1]
         testable_slopes = slopes(group_number, before[:, images], after[:, images], []) if len(images) else Slopes(0)
-    columns = {
-        "alpha": all_slopes.alpha,
-        "alpha_low": all_slopes.low,
-        "alpha_high": all_slopes.high,
+    new = testable_slopes.new or UNDEFINED
+    return {
+        **with_ends("alpha", (all_slopes.alpha, all_slopes.low, all_slopes.high)),
         "alpha_weighted": all_slopes.alpha if all_slopes.n and np.isnan(all_slopes.weighted) else all_slopes.weighted,
-        "raw_slope": all_slopes.raw_slope,
-        "raw_slope_low": all_slopes.raw_slope_low,
-        "raw_slope_high": all_slopes.raw_slope_high,
+        **with_ends("raw_slope", (all_slopes.raw_slope, all_slopes.raw_slope_low, all_slopes.raw_slope_high)),
+        **with_ends("alpha_new", new[:3]),
+        **with_ends("raw_slope_new", (testable_slopes.raw_new or UNDEFINED)[:3]),
+        "alpha_new_identified": new.identified,
     }
-    for name, new in (("alpha_new", testable_slopes.new), ("raw_slope_new", testable_slopes.raw_new)):
-        ends = new[:3] if new else (np.nan, np.nan, np.nan)
-        columns |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
-    return columns | {"alpha_new_identified": bool(testable_slopes.new and testable_slopes.new.identified)}
 
 
 def spread(values: np.ndarray, place: np.ndarray) -> float:

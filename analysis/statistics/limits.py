@@ -161,26 +161,29 @@ class Losses(NamedTuple):
             return np.full(len(self.names), -1.0)
         return np.asarray(np.min([each.lower(self.level / 2) for each in self.singles], axis=0))
 
-    def in_single_networks(self, limit: float = 0.0, among: np.ndarray | bool = True) -> list[str]:
-        """Say which single networks are shown to have lost, and more than the limit, the largest loss first.
+    def in_single_networks(self, limit: float = 0.0, among: np.ndarray | bool = True) -> "list[SingleLoss]":
+        """Return what single networks are shown to have lost, and more than the limit, the largest loss first.
 
         The level is corrected for classes and networks. `among` is a mask of the classes that are considered.
         """
-        found = self._single_losses(limit, among)
-        return [f"{self.networks[network]} lost {points(loss)} points of {name}" for loss, network, name in found]
-
-    def own_pair(self, limit: float) -> str:
-        """Say how to compare alone the network of which `in_single_networks` says the largest loss."""
-        _, network, _ = self._single_losses(limit, True)[0]
-        return self.alone[network] if self.alone else "audit such a network, with one file a side"
-
-    def _single_losses(self, limit: float, among: np.ndarray | bool) -> list[tuple[float, int, str]]:
-        """Return the losses that `in_single_networks` says, with the places of their networks."""
         found = []
         for network, each in enumerate(self.singles):
             is_shown = (each.lower(self.level / len(self.singles)) > 0) & (each.value > limit) & among
             found += [(each.value[place], network, self.names[int(place)]) for place in np.flatnonzero(is_shown)]
-        return sorted(found, key=lambda loss: -loss[0])
+        return [
+            SingleLoss(
+                f"{self.networks[network]} lost {points(loss)} points of {name}",
+                self.alone[network] if self.alone else "audit such a network, with one file a side",
+            )
+            for loss, network, name in sorted(found, key=lambda loss: -loss[0])
+        ]
+
+
+class SingleLoss(NamedTuple):
+    """What a single network lost, in words, and how to compare this network alone."""
+
+    words: str
+    own_pair: str
 
 
 def decide(losses: Losses, limit: float) -> Gate:
@@ -211,7 +214,7 @@ def decide(losses: Losses, limit: float) -> Gate:
         return Gate("beyond", fault)
     upper = losses.mean.upper()
     alone = losses.in_single_networks(limit)
-    exceeding = [f"Alone, {some(alone)}: {losses.own_pair(limit)}."] if alone else []
+    exceeding = [f"Alone, {some(each.words for each in alone)}: {alone[0].own_pair}."] if alone else []
     lasting = [*losses.doubts, *exceeding]  # more networks or images do not remove them
     doubts = [*lasting, *_too_small(losses, limit)]
     if not len(upper):
@@ -240,7 +243,10 @@ def damage(losses: Losses, damaged: Sequence[str]) -> Gate:
     if damaged:
         return Gate("beyond", f"Damaged: {some(damaged)}.")
     alone = losses.in_single_networks()
-    said = [*losses.doubts, *([f"On average nothing is shown, but alone {some(alone)}."] if alone else [])]
+    said = [
+        *losses.doubts,
+        *([f"On average nothing is shown, but alone {some(each.words for each in alone)}."] if alone else []),
+    ]
     if said:
         return Gate("undecided", " ".join(said))
     return Gate("within", f"Nothing is shown to be worse.{losses.without_recall()}")

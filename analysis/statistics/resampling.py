@@ -1,6 +1,6 @@
 """Compute intervals over seeds, by t for means and by the jackknife for ratios of sums."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,9 @@ class Interval(NamedTuple):
     reliability: float
     identified: bool
     resampled: str
+
+
+UNDEFINED = Interval(np.nan, np.nan, np.nan, np.nan, identified=False, resampled="seeds")
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
@@ -56,6 +59,17 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, f
     # `scipy.stats` gives the same digits but takes ten times as long.
     half = -stdtrit(len(values) - 1, (1 - confidence) / 2) * (values.std(ddof=1) / np.sqrt(len(values)))
     return float(values.mean() - half), float(values.mean() + half)
+
+
+def with_ends(name: str, estimate: Iterable[float]) -> dict[str, float]:
+    """Return a value and the ends of its interval by the names of their columns.
+
+    Examples
+    --------
+    >>> with_ends("loss", (2.0, 1.5, 2.5))
+    {'loss': 2.0, 'loss_low': 1.5, 'loss_high': 2.5}
+    """
+    return {f"{name}{end}": float(value) for end, value in zip(("", "_low", "_high"), estimate, strict=True)}
 
 
 def mark(low: float, high: float) -> str:

@@ -1,6 +1,6 @@
 """Store runs as arrays, and find the rows of each cell."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -124,10 +124,7 @@ def run_arrays(runs: pd.DataFrame) -> RunArrays:
     names, shown = class_names(runs), shown_settings(runs)
     notes: list[str] = []
     runs = _with_cells_classes(runs, names, shown, notes)
-    before, after, support, both_right = (
-        runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in BY_CLASS
-    )
-    accuracies = runs[frames.ACCURACY_BEFORE].to_numpy(float), runs[frames.ACCURACY_AFTER].to_numpy(float)
+    before, after, support, both_right = _by_class(runs, BY_CLASS)
     return RunArrays(
         runs[[name for name in runs.columns if not name.startswith(BY_CLASS)]],
         np.array(names),
@@ -137,11 +134,17 @@ def run_arrays(runs: pd.DataFrame) -> RunArrays:
         after,
         support,
         both_right,
-        accuracy_before=accuracies[0],
-        accuracy_after=accuracies[1],
-        at_chance=_guesses(before, accuracies[0], support) | _guesses(after, accuracies[1], support),
-        notes=notes,
+        runs[frames.ACCURACY_BEFORE].to_numpy(float),
+        runs[frames.ACCURACY_AFTER].to_numpy(float),
+        runs_at_chance(runs),
+        notes,
     )
+
+
+def _by_class(runs: pd.DataFrame, groups: Sequence[str]) -> list[np.ndarray]:
+    """Return groups of columns as arrays (runs, classes), NaN for classes that a run does not have."""
+    names = class_names(runs)
+    return [runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in groups]
 
 
 def control_rows(runs: pd.DataFrame) -> np.ndarray:
@@ -152,46 +155,35 @@ def control_rows(runs: pd.DataFrame) -> np.ndarray:
 def dense_weakness(runs: pd.DataFrame) -> WeakDense:
     """Count the weak dense networks of runs."""
     runs = runs[~dense_networks(runs).duplicated()]
-    names = class_names(runs)
-    before, support = (
-        runs.reindex(columns=[group + name for name in names]).to_numpy(float)
-        for group in (RECALL_BEFORE, schema.SUPPORT)
+    before, support = _by_class(runs, (RECALL_BEFORE, schema.SUPPORT))
+    return weak_dense(
+        class_names(runs), before, _at_chance(before, runs[frames.ACCURACY_BEFORE].to_numpy(float), support)
     )
-    guesses = _guesses(before, runs[frames.ACCURACY_BEFORE].to_numpy(float), support)
-    return weak_dense(names, before, guesses)
 
 
 def runs_at_chance(runs: pd.DataFrame) -> np.ndarray:
     """Return whether each run has a network at chance, before or after pruning, (runs,)."""
-    names = class_names(runs)
-    before, after, support = (
-        runs.reindex(columns=[group + name for name in names]).to_numpy(float)
-        for group in (RECALL_BEFORE, RECALL_AFTER, schema.SUPPORT)
-    )
+    before, after, support = _by_class(runs, (RECALL_BEFORE, RECALL_AFTER, schema.SUPPORT))
     accuracies = (runs[name].to_numpy(float) for name in (frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER))
-    return np.logical_or(
-        *(_guesses(recall, accuracy, support) for recall, accuracy in zip((before, after), accuracies, strict=True))
-    )
+    return _at_chance(before, next(accuracies), support) | _at_chance(after, next(accuracies), support)
 
 
-def _guesses(recall: np.ndarray, accuracy: np.ndarray, support: np.ndarray) -> np.ndarray:
+def _at_chance(recall: np.ndarray, accuracy: np.ndarray, support: np.ndarray) -> np.ndarray:
     """Return whether the network of each run is at chance, (runs,)."""
-    guesses = np.zeros(len(recall), dtype=bool)
+    is_at_chance = np.zeros(len(recall), dtype=bool)
     for rows, classes in _class_sets(recall):
         supports, place = np.unique(support[np.ix_(rows, classes)], axis=0, return_inverse=True)
         for number, images in enumerate(supports):
             same = rows[place == number]
-            image_counts = None if np.isnan(images).any() else images
             recalls = Recalls(recall[np.ix_(same, classes)], accuracy[same])
-            guesses[same] = intensification.at_chance(recalls, image_counts)
-    return guesses
+            is_at_chance[same] = intensification.at_chance(recalls, None if np.isnan(images).any() else images)
+    return is_at_chance
 
 
 def recalls(runs: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Return class names, and recalls before and after, (runs, classes), NaN for classes of other data sets."""
-    names = class_names(runs)
-    before, after = (runs[[start + name for name in names]].to_numpy(float) for start in (RECALL_BEFORE, RECALL_AFTER))
-    return names, before, after
+    before, after = _by_class(runs, (RECALL_BEFORE, RECALL_AFTER))
+    return class_names(runs), before, after
 
 
 def common_support(support: np.ndarray) -> np.ndarray | None:

@@ -13,8 +13,25 @@ import pandas as pd
 from analysis.runs import frames, schema
 from analysis.runs.checks import some
 from analysis.runs.frames import ReadPredictions
-from analysis.statistics import hypothesis_tests, intensification, resampling, summaries
-from analysis.statistics.arithmetic import mean
+from analysis.statistics import hypothesis_tests
+from analysis.statistics.arithmetic import mean, quotient
+from analysis.statistics.intensification import (
+    alpha,
+    alpha_shared,
+    correlation,
+    excess_loss,
+    intensification_ratios,
+    largest_excess_floor,
+    other_seed,
+    raw_slope,
+    raw_spread_ratio,
+    spread_ratio,
+    weighted_alpha,
+    worst_class_change,
+)
+from analysis.statistics.new_images import alpha_new
+from analysis.statistics.recalls import Recalls
+from analysis.statistics.resampling import UNDEFINED, mark, mean_interval, with_ends
 from analysis.study import proportions
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.costs import WorstCost, cell_costs
@@ -43,15 +60,16 @@ def alphas(study: RunArrays) -> pd.DataFrame:
         correlation is also NaN if every class's recall after pruning equals the accuracy. A run of the pruner `none`
         has ratio 1 and is the control for every ratio.
     """
-    measured = {name: np.full(len(study.runs), np.nan) for name in ("alpha", "correlation", "spread_ratio")}
-    raw_slope = np.full(len(study.runs), np.nan)
+    measured = {
+        name: np.full(len(study.runs), np.nan) for name in ("alpha", "correlation", "spread_ratio", "raw_slope")
+    }
     for rows, classes in study.class_sets():
         before, after = study.measured(rows, classes)
-        for name, values in measured.items():
-            values[rows] = getattr(intensification, name)(before.balance, after.balance)
-        raw_slope[rows] = intensification.raw_slope(before, after)
+        measured["raw_slope"][rows] = raw_slope(before, after)
+        for name, slope in (("alpha", alpha), ("correlation", correlation), ("spread_ratio", spread_ratio)):
+            measured[name][rows] = slope(before.balance, after.balance)
     digests = [column for column in network_columns(study.runs) if column != schema.SEED]
-    frame = study.runs.assign(**measured, raw_slope=raw_slope, at_chance=study.at_chance)
+    frame = study.runs.assign(**measured, at_chance=study.at_chance)
     frame = frame[[*ALPHA_COLUMNS, *study.shown, *digests]]
     frame.attrs = {"notes": [*study.notes, *_notes_on_undefined(frame)]}
     return frame
@@ -86,7 +104,7 @@ def cells(
     Returns
     -------
     DataFrame, one row per cell, sorted
-        `CELL_COLUMNS`, then `study.shown`, then the rest of `summaries.cell_summary`, and the columns below. Those
+        `CELL_COLUMNS`, then `study.shown`, then the rest of `cell_summary`, and the columns below. Those
         marked * have an interval (`_low`, `_high`).
 
         - n_at_chance: number of runs with a network at chance. Slopes, spreads, correlation, odds_ratio, and
@@ -187,12 +205,10 @@ def ratio_summaries(study: RunArrays) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per cell with a defined alpha, sorted
-        dataset, model, pruner, ratio, `study.shown`, n, and the columns of `summaries.ratio_summary`.
+        dataset, model, pruner, ratio, `study.shown`, n, and the columns of `ratio_summary`.
     """
     defined = [rows for rows in map(study.sloped, study.cells) if len(rows)]
-    summarized = [
-        {"n": len(rows)} | summaries.ratio_summary(*study.balances(rows, study.classes_of(rows))) for rows in defined
-    ]
+    summarized = [{"n": len(rows)} | ratio_summary(*study.balances(rows, study.classes_of(rows))) for rows in defined]
     return _named(study, defined, summarized)
 
 
@@ -212,7 +228,7 @@ def _summary(
     classes, sloped_rows = study.classes_of(rows), study.sloped(rows)
     part = np.ix_(rows, classes)
     both_right = study.both_right[part]
-    summary = summaries.cell_summary(
+    summary = cell_summary(
         *study.measured(rows, classes),
         support=common_support(study.support[part]),
         both_right=None if np.isnan(both_right).any() else both_right,
@@ -238,34 +254,34 @@ def _losses(
 ) -> dict[str, Any]:
     """Return the class with the largest cost, bounds for the losses of all classes, and intervals of accuracy."""
     costs, _ = cell_costs(study, rows, predictions)
-    columns = ("worst_class", *(f"worst_class_{name}" for name in ("cost", "cost_low", "cost_high", "shown")))
-    if costs is None:
-        bounds = ["worst_class_loss_upper", "accuracy_loss_low", "accuracy_loss_upper"]
-        changes = [f"accuracy_{since}_{end}" for since in ("change", "minus_none") for end in ("low", "high")]
-        return dict(zip(columns, WorstCost(), strict=True)) | dict.fromkeys(bounds + changes, np.nan)
-    accuracy, has_control = costs.own.accuracy(), costs.own is not costs.dense
-    since_dense = costs.dense.accuracy() if has_control else accuracy
-    gains = {
-        "accuracy_change": since_dense.interval(1 - confidence),
-        "accuracy_minus_none": accuracy.interval(1 - confidence) if has_control else np.full((2, 1), np.nan),
-    }
+    worst = costs.worst if costs else WorstCost()
+    row = {"worst_class": worst.name, **with_ends("worst_class_cost", worst[1:4]), "worst_class_shown": worst.is_shown}
+    upper = low = accuracy_upper = np.nan
+    changes = np.full((2, 2), np.nan)
+    if costs:
+        accuracy, since_dense = costs.own.accuracy(), costs.dense.accuracy()
+        upper = np.max(costs.losses(costs.own).mean.upper(), initial=-1.0)
+        low, accuracy_upper = accuracy.interval()[0, 0], accuracy.upper()[0]
+        changes[0] = -since_dense.interval(1 - confidence)[::-1, 0]
+        if costs.own is not costs.dense:
+            changes[1] = -accuracy.interval(1 - confidence)[::-1, 0]
+    names = [f"accuracy_{since}_{end}" for since in ("change", "minus_none") for end in ("low", "high")]
     return {
-        **dict(zip(columns, costs.worst, strict=True)),
-        "worst_class_loss_upper": np.max(costs.losses(costs.own).mean.upper(), initial=-1.0),
-        "accuracy_loss_low": float(accuracy.interval()[0, 0]),
-        "accuracy_loss_upper": float(accuracy.upper()[0]),
-        **{f"{name}_low": -loss[1, 0] for name, loss in gains.items()},
-        **{f"{name}_high": -loss[0, 0] for name, loss in gains.items()},
+        **row,
+        "worst_class_loss_upper": upper,
+        "accuracy_loss_low": low,
+        "accuracy_loss_upper": accuracy_upper,
+        **dict(zip(names, changes.ravel(), strict=True)),
     }
 
 
 def _between_seeds(study: RunArrays, rows: np.ndarray, sloped_rows: np.ndarray) -> dict[str, Any]:
     """Return `alpha_other_seed`, or NaN for it and for `alpha_shared` if a dense network occurs twice."""
     if _has_dense_twice(study, rows):
-        missing = dict.fromkeys(["alpha_shared", "alpha_shared_low", "alpha_shared_high", "alpha_other_seed"], np.nan)
-        return missing | {"alpha_shared_identified": False}
+        missing = with_ends("alpha_shared", [np.nan] * 3)
+        return missing | {"alpha_other_seed": np.nan, "alpha_shared_identified": False}
     dense, _ = study.balances(sloped_rows, study.classes_of(rows))
-    return {"alpha_other_seed": float(intensification.other_seed(dense).mean()) if len(sloped_rows) > 1 else np.nan}
+    return {"alpha_other_seed": float(other_seed(dense).mean()) if len(sloped_rows) > 1 else np.nan}
 
 
 def _against_none(study: RunArrays, rows: np.ndarray, confidence: float) -> dict[str, Any]:
@@ -273,12 +289,12 @@ def _against_none(study: RunArrays, rows: np.ndarray, confidence: float) -> dict
     classes, with_control = study.classes_of(rows), study.with_control(rows)
     none = study.controls[with_control]
     own, of_none = study.measured(with_control, classes), study.measured(none, classes)
-    largest, largest_of_none = (intensification.excess_loss(*measured).max(-1) for measured in (own, of_none))
-    row: dict[str, Any] = {"n_none": len(with_control)}
-    row["accuracy_minus_none"] = mean(own[1].accuracy - of_none[1].accuracy)
-    row |= _slopes_against_none(study, rows, confidence)
-    row |= _mean("largest_excess_minus_none", largest - largest_of_none, confidence)
-    return row | {
+    largest, largest_of_none = (excess_loss(*measured).max(-1) for measured in (own, of_none))
+    return {
+        "n_none": len(with_control),
+        "accuracy_minus_none": mean(own[1].accuracy - of_none[1].accuracy),
+        **_slopes_against_none(study, rows, confidence),
+        **_mean("largest_excess_minus_none", largest - largest_of_none, confidence),
         "largest_excess_none": mean(largest_of_none),
         "largest_excess_floor_none": mean(study.floors(none, classes)),
     }
@@ -289,18 +305,18 @@ def _slopes_against_none(study: RunArrays, rows: np.ndarray, confidence: float) 
     classes, rows = study.classes_of(rows), study.with_sloped_control(study.sloped(rows))
     none = study.controls[rows]
     own, of_none = study.measured(rows, classes), study.measured(none, classes)
-    slopes = [intensification.alpha(before.balance, after.balance) for before, after in (own, of_none)]
-    raw_slopes = [intensification.raw_slope(*each) for each in (own, of_none)]
+    raw_slopes = [raw_slope(*each) for each in (own, of_none)]
     differences = {
-        "alpha": slopes[0] - slopes[1],
-        "raw_slope": raw_slopes[0] - raw_slopes[1],
-        "raw_spread_ratio": intensification.raw_spread_ratio(*own) - intensification.raw_spread_ratio(*of_none),
+        "alpha": np.subtract(*(alpha(*(side.balance for side in each)) for each in (own, of_none))),
+        "raw_slope": np.subtract(*raw_slopes),
+        "raw_spread_ratio": np.subtract(*(raw_spread_ratio(*each) for each in (own, of_none))),
     }
-    row: dict[str, Any] = {}
-    for name, values in differences.items():
-        row |= _mean(f"{name}_minus_none", values, confidence)
-    row["raw_slope_equivalence_p"] = hypothesis_tests.paired(*raw_slopes)["p_equivalence"]
-    return row | _mean("alpha_on_none", intensification.alpha(of_none[1].balance, own[1].balance), confidence)
+    minus_none = [_mean(f"{name}_minus_none", values, confidence) for name, values in differences.items()]
+    return {
+        **{name: value for columns in minus_none for name, value in columns.items()},
+        "raw_slope_equivalence_p": hypothesis_tests.paired(*raw_slopes)["p_equivalence"],
+        **_mean("alpha_on_none", alpha(of_none[1].balance, own[1].balance), confidence),
+    }
 
 
 def _in_proportion(
@@ -317,16 +333,13 @@ def _in_proportion(
 
 def _mean(name: str, values: np.ndarray, confidence: float) -> dict[str, float]:
     values = values[np.isfinite(values)]
-    low, high = resampling.mean_interval(values, confidence)
-    return {name: float(values.mean()) if len(values) else np.nan, f"{name}_low": low, f"{name}_high": high}
+    return with_ends(name, (mean(values), *mean_interval(values, confidence)))
 
 
 def _new_image_slopes(pairs: Pairs, confidence: float) -> dict[str, Any]:
     new = pairs.pooled.interval(confidence)
     return {
-        "alpha_new": new.estimate,
-        "alpha_new_low": new.low,
-        "alpha_new_high": new.high,
+        **with_ends("alpha_new", new[:3]),
         "alpha_new_identified": new.identified,
         "reliability": new.reliability,
         "alpha_new_resampled": new.resampled,
@@ -336,3 +349,130 @@ def _new_image_slopes(pairs: Pairs, confidence: float) -> dict[str, Any]:
 def _other_metrics(pairs: Pairs | None, confidence: float) -> dict[str, float]:
     slopes = pairs.other_slopes if pairs else dict.fromkeys(OTHER_METRICS, np.empty(0))
     return {key: value for name in slopes for key, value in _mean(f"alpha_{name}", slopes[name], confidence).items()}
+
+
+def cell_summary(
+    before: Recalls,
+    after: Recalls,
+    *,
+    support: np.ndarray | None = None,
+    both_right: np.ndarray | None = None,
+    sloped: np.ndarray | None = None,
+    confidence: float = 0.95,
+) -> dict[str, float | int | str | bool]:
+    """Compute all slopes of one cell (data set, model, pruner and ratio), and the numbers needed to interpret them.
+
+    Parameters
+    ----------
+    before, after : Recalls, (seeds, classes)
+        Before and after pruning; row i of both is of the same seed.
+    support : (classes,), optional
+        Number of test images of each class. If None, alpha_weighted, alpha_new and largest_excess_floor are NaN.
+    both_right : (seeds, classes), optional
+        Share of each class's test images that are classified correctly both before and after pruning. If None,
+        alpha_new and largest_excess_floor are NaN.
+    sloped : (seeds,), bool, optional
+        Whether each network has slopes, because its alpha is defined and it is not at chance. By default all have.
+    confidence : float
+        Confidence of each interval.
+
+    Returns
+    -------
+    dict
+        - n: number of seeds. The accuracies, worst_class_change, largest_excess and largest_excess_floor are means over
+          all seeds.
+        - n_alpha: number of seeds with slopes. All slopes and spreads are for these seeds.
+        - alpha_weighted, correlation, spread_ratio, raw_spread_ratio: means over the seeds with slopes.
+        - ci_low, ci_high, and mark: interval of alpha_mean, and its mark (`resampling.mark`).
+        - all other pairs of columns with `_low` and `_high`: the ends of the interval of the value in the column before
+          the pair.
+
+    Examples
+    --------
+    Two networks with alpha 4/3 and 2:
+
+    >>> before = Recalls([[0.9, 0.7], [0.9, 0.7]], accuracy=[0.8, 0.8])
+    >>> row = cell_summary(before, Recalls([[0.7, 0.5], [1.0, 0.6]], accuracy=[0.6, 0.8]))
+    >>> row["n"], round(row["alpha_mean"], 3), round(row["raw_slope_mean"], 3), row["mark"]
+    (2, 1.667, 1.5, '?')
+    """
+    has_slopes = np.ones(len(before), dtype=bool) if sloped is None else sloped
+    sloped_sides = before[has_slopes], after[has_slopes]
+    balances = sloped_sides[0].balance, sloped_sides[1].balance
+    slopes, raw_slopes, largest = alpha(*balances), raw_slope(*sloped_sides), excess_loss(before, after).max(-1)
+    new, floor = UNDEFINED, np.full(1, np.nan)
+    if support is not None and both_right is not None:
+        shares = sloped_sides[0].recall, sloped_sides[1].recall, both_right[has_slopes]
+        new = alpha_new(*shares, support, confidence=confidence)
+        floor = largest_excess_floor(before.recall, after.recall, both_right, support)
+    shared = alpha_shared(*balances, confidence=confidence)
+    low, high = mean_interval(slopes, confidence)
+    return {
+        "n": len(after),
+        "n_alpha": len(slopes),
+        "alpha_mean": mean(slopes),
+        "alpha_median": float(np.median(slopes)) if len(slopes) else np.nan,
+        "alpha_sd": float(slopes.std(ddof=1)) if len(slopes) > 1 else np.nan,
+        "ci_low": low,
+        "ci_high": high,
+        "mark": mark(low, high),
+        "raw_slope_mean": mean(raw_slopes),
+        **dict(zip(("raw_slope_low", "raw_slope_high"), mean_interval(raw_slopes, confidence), strict=True)),
+        **with_ends("largest_excess", (mean(largest), *mean_interval(largest, confidence))),
+        "largest_excess_floor": mean(floor),
+        "alpha_weighted": np.nan if support is None else mean(weighted_alpha(*balances, support)),
+        **with_ends("alpha_new", new[:3]),
+        "alpha_new_identified": new.identified,
+        "reliability": new.reliability,
+        **with_ends("alpha_shared", shared[:3]),
+        "alpha_shared_identified": shared.identified,
+        "correlation": mean(correlation(*balances)),
+        "spread_ratio": mean(spread_ratio(*balances)),
+        "raw_spread_ratio": mean(raw_spread_ratio(*sloped_sides)),
+        "worst_class_change": mean(worst_class_change(before.recall, after.recall)),
+        "accuracy_before": mean(before.accuracy),
+        "accuracy_after": mean(after.accuracy),
+        "accuracy_change": mean(after.accuracy - before.accuracy),
+    }
+
+
+def ratio_summary(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+    """Compare alpha with the mean over classes of the intensification ratio I (Good et al. 2022, supplement G).
+
+    I is the balance of a class after pruning, divided by its balance before pruning.
+
+    Parameters
+    ----------
+    before, after : (seeds, classes)
+        Normalised recall balance.
+
+    Returns
+    -------
+    dict
+        - pooled_alpha: alpha over all seeds and classes.
+        - alpha_mean, alpha_sd, alpha_min, alpha_max: of alpha, over seeds.
+        - ratio_mean, ratio_sd, ratio_min, ratio_max: of the mean of I over classes, over seeds.
+        - worst_ratio: the value of I furthest from 0.
+
+        A class is left out if its balance before pruning is 0, because I is then undefined; without other classes,
+        values are NaN.
+
+    Examples
+    --------
+    A class whose balance before pruning is almost 0 has a large I, but hardly affects alpha:
+
+    >>> summary = ratio_summary(np.array([[0.1, -0.101, 0.001]]), np.array([[0.1, -0.091, -0.009]]))
+    >>> round(summary["alpha_mean"], 2), round(summary["ratio_mean"], 2), round(summary["worst_ratio"], 2)
+    (0.95, -2.37, -9.0)
+    """
+    ratios = intensification_ratios(before, after)
+    summary = {"pooled_alpha": float(alpha(before.ravel(), after.ravel()))}
+    mean_ratios = quotient(np.nansum(ratios, axis=-1), (~np.isnan(ratios)).sum(axis=-1))
+    for name, values in (("alpha", alpha(before, after)), ("ratio", mean_ratios)):
+        summary |= {
+            f"{name}_mean": float(values.mean()),
+            f"{name}_sd": float(values.std(ddof=1)) if len(values) > 1 else np.nan,
+            f"{name}_min": float(values.min()),
+            f"{name}_max": float(values.max()),
+        }
+    return summary | {"worst_ratio": float(max(ratios[~np.isnan(ratios)], key=abs, default=np.nan))}

@@ -16,7 +16,7 @@ from analysis.statistics.losses import Spread, WorstClass, between, from_recalls
 from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS, disproportionate_losses
 from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import RunArrays, common_support
-from analysis.study.predictions import OTHER_METRICS, Pairs, StudyPredictions
+from analysis.study.predictions import OTHER_METRICS, StudyPredictions
 
 # Kinds of reference networks that the compressed networks may be compared with.
 CONTROL_OF_NETWORK, DENSE = "control", "dense"
@@ -27,8 +27,6 @@ COLUMNS = [
     *DISPROPORTIONATE_COLUMNS,
     *("precision_before", "precision_after", "f1_loss", "f1_cost"),
 ]
-# Rounding a recall to three digits changes it by less than this.
-_SAME_RECALL = 0.002
 
 
 class Sides(NamedTuple):
@@ -108,8 +106,24 @@ def sides(
         The classes of the cell.
     predictions : StudyPredictions, optional
     """
-    recalls = measured_recalls(study, rows, from_rows, has)
-    return Sides(recalls, *(_answers(study, rows, from_rows, has, predictions) or ()))
+    before, after = study.measured(rows, has)
+    run_ids = study.runs[RUN_ID].iloc
+    start, start_ids = before, study.runs[schema.DENSE_RUN_ID].iloc[rows]
+    if from_rows is not None:
+        start, start_ids = study.measured(from_rows, has)[1], run_ids[from_rows]
+    pairs = predictions.of_pairs(start_ids, run_ids[rows]) if predictions else None
+    column = study.order_of_labels(rows[0], has)
+    if pairs is None or len(column) != pairs.images.place.max() + 1:
+        return Sides((start, after))
+    place = np.argsort(column)
+    (precision, precision_after), (f1, f1_after) = (pairs.metric(name) for name in OTHER_METRICS)
+    return Sides(
+        (start, after),
+        column[pairs.images.place],
+        pairs.right,
+        (precision[:, place], precision_after[:, place]),
+        (f1[:, place], f1_after[:, place]),
+    )
 
 
 class WorstCost(NamedTuple):
@@ -290,50 +304,3 @@ def compared_rows(
     if (own >= 0).any():
         return CONTROL_OF_NETWORK, rows[own >= 0], own[own >= 0]
     return DENSE, rows, None
-
-
-def measured_recalls(
-    study: RunArrays, rows: np.ndarray, from_rows: np.ndarray | None, has: np.ndarray
-) -> tuple[Recalls, Recalls]:
-    """Return the recalls of the reference networks and of the pruned networks."""
-    before, after = study.measured(rows, has)
-    return before if from_rows is None else study.measured(from_rows, has)[1], after
-
-
-def _answers(
-    study: RunArrays,
-    rows: np.ndarray,
-    from_rows: np.ndarray | None,
-    has: np.ndarray,
-    predictions: StudyPredictions | None,
-) -> tuple[Any, ...] | None:
-    """Return the fields of `Sides` from `label` on.
-
-    None if predictions are missing or do not match the recalls.
-    """
-    run_ids = study.runs[RUN_ID].iloc
-    start_ids = study.runs[schema.DENSE_RUN_ID].iloc[rows] if from_rows is None else run_ids[from_rows]
-    pairs = predictions.of_pairs(start_ids, run_ids[rows]) if predictions else None
-    if pairs is None:
-        return None
-    label = _label_by_column(study, rows, has, pairs, measured_recalls(study, rows, from_rows, has))
-    if label is None:
-        return None
-    place = np.empty(label.max() + 1, dtype=int)  # of each column among the labels
-    place[label] = pairs.images.place
-    precision, f1 = (tuple(side[:, place] for side in pairs.metric(name)) for name in OTHER_METRICS)
-    return label, pairs.right, precision, f1
-
-
-def _label_by_column(
-    study: RunArrays, rows: np.ndarray, has: np.ndarray, pairs: Pairs, sides: tuple[Recalls, Recalls]
-) -> np.ndarray | None:
-    """Return each image's column of recalls, (images,), or None if the predictions do not have the logged recalls."""
-    column = study.order_of_labels(rows[0], has)
-    for share, side in zip(pairs.recall, sides, strict=True):
-        of_labels = side.recall[:, column]
-        if share.shape != of_labels.shape or not np.all(np.abs(share - of_labels) < _SAME_RECALL):
-            return None
-    support = common_support(study.support[np.ix_(rows, has)])
-    images = np.bincount(pairs.images.place)
-    return column[pairs.images.place] if support is None or np.array_equal(images, support[column]) else None

@@ -99,7 +99,6 @@ class StudyPredictions:
             self._images[key],
             predicted.astype(np.min_scalar_type(predicted.max())),
             predicted == label,
-            metrics.recall[tested],
             metrics.precision[tested],
             metrics.f1[tested],
             arrays.get(frames.IN_TOP5),
@@ -128,7 +127,7 @@ class NetworkPredictions(NamedTuple):
     images : LabelledImages
     predicted : (images,), integers
     right : (images,), bool
-    recall, precision, f1 : (labels,)
+    precision, f1 : (labels,)
         For the labels that have images.
     in_top5 : (images,), bool, optional
         Whether the label is among the network's five most probable classes.
@@ -137,7 +136,6 @@ class NetworkPredictions(NamedTuple):
     images: LabelledImages
     predicted: np.ndarray
     right: np.ndarray
-    recall: np.ndarray
     precision: np.ndarray
     f1: np.ndarray
     in_top5: np.ndarray | None = None
@@ -186,11 +184,6 @@ class Pairs:
         return before, after
 
     @property
-    def recall(self) -> tuple[np.ndarray, np.ndarray]:
-        """Recalls before and after, each (networks, labels)."""
-        return self.metric("recall")
-
-    @property
     def other_slopes(self) -> dict[str, np.ndarray]:
         """Slopes of precision and F1, each (networks,), to compare with slopes of recall (Good et al., Section 4)."""
         balances = {name: map(intensification.mean_balance, self.metric(name)) for name in OTHER_METRICS}
@@ -207,7 +200,7 @@ class Pairs:
         return pooled_slope(self.slope_parts)
 
     def metric(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return recall, precision or f1 of each label that has images, before and after, each (networks, labels)."""
+        """Return precision or f1 of each label that has images, before and after, each (networks, labels)."""
         sides = ([getattr(network, name) for network in side] for side in (self.before, self.after))
         # This order in memory makes sums over labels round as in the stored results.
         before, after = (np.column_stack(values).T for values in sides)

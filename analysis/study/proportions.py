@@ -7,6 +7,7 @@ import numpy as np
 from analysis.runs.frames import RUN_ID
 from analysis.statistics import proportion
 from analysis.statistics.proportion import Proportion
+from analysis.statistics.resampling import with_ends
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.predictions import StudyPredictions
 
@@ -111,19 +112,11 @@ def columns(found: Proportion | None, confidence: float = 0.95) -> dict[str, Any
     >>> list(columns(None))[::3]
     ['error_growth', 'raw_slope_on_none', 'proportionality', 'alpha_beyond']
     """
-    names = ("error_growth", "raw_slope_on_none", "proportionality", "alpha_beyond")
-    if found is None:
-        values = [(np.nan,) * 3] * 4
-    else:
-        level = 1 - confidence
-        values = [
-            (found.growth, *found.growth_interval(level)),
-            (found.slope, *found.slope_interval(level)),
-            found.proportionality(level),
-            found.alpha_beyond(level),
-        ]
+    level = 1 - confidence
+    nothing = (np.nan, np.nan, np.nan)
     return {
-        f"{name}{end}": value
-        for name, triple in zip(names, values, strict=True)
-        for end, value in zip(("", "_low", "_high"), triple, strict=True)
+        **with_ends("error_growth", (found.growth, *found.growth_interval(level)) if found else nothing),
+        **with_ends("raw_slope_on_none", (found.slope, *found.slope_interval(level)) if found else nothing),
+        **with_ends("proportionality", found.proportionality(level) if found else nothing),
+        **with_ends("alpha_beyond", found.alpha_beyond(level) if found else nothing),
     }

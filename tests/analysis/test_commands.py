@@ -207,7 +207,7 @@ def test_audit_holds_the_losses_against_a_control_and_over_groups(files):
     (files / "groups.csv").write_text("index,side\n200,left")
     result = run(*given, "--groups", "groups.csv")
     assert result.exit_code == 1
-    assert result.output == "error: groups.csv, line 2: index 200 is beyond the last test image, 199\n"
+    assert result.output == "error: groups.csv, line 2: index '200' is no image of the predictions\n"
 
 
 def test_an_audit_of_groups_says_their_slopes_and_writes_a_row_for_each_grouping(files):

@@ -379,7 +379,7 @@ def test_groups_are_matched_by_the_names_of_the_images(tmp_path):
     with pytest.raises(StudyError, match=said):
         audited(folder, groups=tmp_path / "groups.csv")
     groups.assign(filename=[*NAMES[:-1], "x"]).to_csv(tmp_path / "groups.csv", index=False)
-    with pytest.raises(StudyError, match="line 301: the predictions have no image with the filename 'x'"):
+    with pytest.raises(StudyError, match="line 301: filename 'x' is no image of the predictions"):
         audited(folder, groups=tmp_path / "groups.csv")
 
 

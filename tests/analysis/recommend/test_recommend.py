@@ -222,11 +222,6 @@ def test_limits_are_points(store, limits, chosen):
     assert f"--pruner {chosen[0]} --ratio {chosen[1]}" in found.command
 
 
-def test_a_share_that_is_taken_for_points_is_refused_with_both_readings(store):
-    with pytest.raises(StudyError, match=r"0\.01 would be 0\.01 points, or 1 points if it is meant as a share"):
-        recommend.recommend_ratio("known", max_accuracy_loss=0.01, tracking_uri=store.uri)
-
-
 def test_alpha_has_no_limit_unless_one_is_given(store):
     (free,) = recommend.recommend_ratio("moved apart", tracking_uri=store.uri)
     assert "use mp at ratio 4." in free.verdict
@@ -261,18 +256,6 @@ def test_the_limit_of_the_accuracy_says_what_the_weakest_class_may_lose(known, s
     assert not any(note.startswith("A loss of 1 point") for note in free.notes)
 
 
-@pytest.mark.parametrize(
-    ("params", "keyword"),
-    [({"pruner": "up-signed"}, "`up-signed`"), ({"pruner": "mp", "protocol": "released"}, "`released`")],
-)
-def test_what_one_should_know_of_these_runs(store, params, keyword):
-    experiment = store.experiment(params["pruner"])
-    for seed in range(2):
-        store.pruned(experiment, store.dense(experiment, seed), seed, ratio=2.0, more=(0, 0, 0), **params)
-    (found,) = recommend.recommend_ratio(params["pruner"], tracking_uri=store.uri)
-    assert sum(keyword in note for note in found.notes) == 1
-
-
 def test_one_seed_recommends_nothing(store):
     (found,) = recommend.recommend_ratio("single", tracking_uri=store.uri)
     assert (found.command, found.tried["fails"].item() != "") == ("", True)
@@ -283,49 +266,6 @@ def test_settings_are_told_apart(store):
     (found,) = recommend.recommend_ratio("mixed", tracking_uri=store.uri)
     assert "use up (epsilon 0.0005) at ratio 2." in found.verdict
     assert "Without runs of the pruner none" in found.verdict
-
-
-ONE_SHOT = {"schedule": "one-shot", "distill": "0.0", "gradient_objective": "none"}
-CUBIC = ONE_SHOT | {"schedule": "cubic", "ramp": "0.5", "ramp_steps": "1", "regrow": "false"}
-DISTILLED = {"distill": "0.5", "temperature": "2.0"}
-
-
-@pytest.mark.slow
-def test_schedules_and_distillations_are_methods_of_their_own(store):
-    """One shot passes at 2, gradually with a teacher at 10, the control with it loses 28 images."""
-    gradual = store.experiment("gradual")
-    for seed in range(SEEDS):
-        dense = store.dense(gradual, seed)
-        store.pruned(gradual, dense, seed, "none", 1.0, (0, 0, 0), **ONE_SHOT)
-        store.pruned(gradual, dense, seed, "none", 1.0, (0, 0, 0), on_test=(10, 10, 8), **ONE_SHOT | DISTILLED)
-        store.pruned(gradual, dense, seed, "mp", 2.0, (0, 0, 0), **ONE_SHOT)
-        store.pruned(gradual, dense, seed, "mp", 10.0, (0, 0, 100), **ONE_SHOT)
-        store.pruned(gradual, dense, seed, "mp", 10.0, (0, 0, 80), **CUBIC)
-        store.pruned(gradual, dense, seed, "mp", 10.0, (4, 0, 0), **CUBIC | DISTILLED)
-    (found,) = recommend.recommend_ratio("gradual", tracking_uri=store.uri)
-    assert "--pruner mp --ratio 10 --schedule cubic --distill 0.5 " in found.command
-    assert found.command.endswith(" --seed 0-3 --experiment gradual")
-    tried = found.tried[["params.schedule", "params.distill", "ratio"]].itertuples(index=False, name=None)
-    assert sorted(tried) == [
-        ("cubic", "0.0", 10),
-        ("cubic", "0.5", 10),
-        ("one-shot", "0.0", 2),
-        ("one-shot", "0.0", 10),
-    ]
-
-
-@pytest.mark.slow
-def test_without_a_control_of_the_same_distillation_there_is_none(store):
-    alone = store.experiment("alone")
-    for seed in range(SEEDS):
-        dense = store.dense(alone, seed)
-        store.pruned(alone, dense, seed, "none", 1.0, (0, 0, 0), **ONE_SHOT)
-        store.pruned(alone, dense, seed, "mp", 10.0, (4, 0, 0), **ONE_SHOT | DISTILLED)
-    (found,) = recommend.recommend_ratio("alone", tracking_uri=store.uri)
-    assert "at ratio 10" in found.verdict
-    assert (
-        "Without runs of the pruner none, the effects of pruning and fine-tuning cannot be separated." in found.verdict
-    )
 
 
 def test_validation_predictions_are_not_needed(store):
@@ -424,25 +364,6 @@ def cells(store, name, ratios):
         store.pruned(experiment, dense, seed, "none", 1.0, (0, 0, 0))
         for ratio, more in ratios:
             store.pruned(experiment, dense, seed, "mp", ratio, more)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "ratios", "said"),
-    [
-        # Alpha rises with the accuracy lost, which used to be a failure of recommend alone.
-        ("quick", [(2.0, (0, 0, 2)), (5.0, (0, 2, 4)), (10.0, (0, 4, 60))], "use mp at ratio 5."),
-        # The mean accuracy stays at ratio 10, so that details and pictures of the report used to show it.
-        ("swapped", [(2.0, (0, 0, 0)), (10.0, (40, 0, -40))], "use mp at ratio 2."),
-        ("unsafe", [(4.0, (40, 0, -40))], "nothing is shown to be safe."),
-    ],
-)
-def test_report_and_recommend_say_the_same(store, name, ratios, said):
-    cells(store, name, ratios)
-    (found,) = recommend.recommend_ratio(name, tracking_uri=store.uri)
-    told = verdict_of(store, name)
-    assert said in told
-    assert found.verdict.partition(" On ")[2] == told.partition("On ")[2]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Numbers, intervals and tables as text, each held against a string worked out by hand."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from analysis.rendering import formats
@@ -66,22 +65,3 @@ def test_a_value_in_a_table(value, text):
 )
 def test_a_value_with_its_interval(row, write, text):
     assert formats.with_interval(*row, write) == text
-
-
-def test_the_ends_of_an_interval():
-    assert formats.interval(0.23, 3.1, formats.decimals(2, sign=True)) == "+0.23 to +3.10"
-
-
-def test_a_column_with_its_intervals():
-    frame = pd.DataFrame({"alpha": [1.25, 2.0, NAN], "ci_low": [1.125, NAN, NAN], "ci_high": [1.5, NAN, NAN]})
-    assert formats.values_with_intervals(frame, "alpha", "ci").tolist() == ["1.250 (1.125 to 1.500)", "2", "n/a"]
-
-
-def test_a_frame_as_text():
-    frame = pd.DataFrame({"pruner": ["mp"], "ratio": [2.0], "alpha": [0.98765], "p": [NAN]})
-    assert formats.rounded(frame).to_dict("records") == [{"pruner": "mp", "ratio": "2", "alpha": "0.988", "p": "n/a"}]
-
-
-def test_a_markdown_table_has_a_line_for_each_row_and_no_bar_of_a_value():
-    table = formats.markdown_table(pd.DataFrame({"class": ["a|b", "c"], "n": [1, 2]}))
-    assert table == "| class | n |\n| --- | --- |\n| a\\|b | 1 |\n| c | 2 |"

@@ -69,15 +69,3 @@ def test_places_are_pixels_from_one_corner():
         found, count = box(pixels, color)
         assert found == [top + rows[0], left + columns[0], top + rows[1], left + columns[1]]
         assert count == (rows[1] - rows[0] + 1) * (columns[1] - columns[0] + 1)
-
-
-@pytest.mark.parametrize(("shape", "rows", "columns"), [((1, 8, 4), (0, 95), (24, 71)), ((1, 4, 8), (48, 95), (0, 95))])
-def test_an_image_is_centred_at_the_lower_edge_of_its_square(shape, rows, columns):
-    def panel(panel):
-        panel.fill(0, 0, 1, 1, "#0000ff")
-        panel.show(np.full(shape, 77, np.uint8), 5, 10, 96)
-
-    pixels = drawn(panel)
-    (top, left, *_), _ = box(pixels, [0, 0, 255])
-    expected = [top + 10 + rows[0], left + 5 + columns[0], top + 10 + rows[1], left + 5 + columns[1]]
-    assert box(pixels, 77)[0] == expected

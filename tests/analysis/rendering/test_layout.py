@@ -1,6 +1,5 @@
 """Pages of panels: what stands where, at both widths, and which words are written once."""
 
-import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -35,14 +34,6 @@ def test_a_note_keeps_its_lines_and_those_that_are_too_long_are_broken():
     note = draw(panels(2), 2, size=(3, 2), note="one\n" + "a note " * 20 + "\nthree").get_supxlabel()
     # Ninety letters a line.
     assert [len(line) for line in note.split("\n")] == [3, 90, 48, 5]
-
-
-def test_columns_and_pages_without_panels_take_no_words():
-    first, none = (draw(panels(count), 4, size=(2, 2), title="a title", note="a note") for count in (1, 0))
-    assert first.get_figwidth() == none.get_figwidth() == 8
-    assert [axes.get_title() for axes in first.axes] == ["panel 0"]
-    for figure in (first, none):
-        assert hidden_texts(figure) == []
 
 
 def test_a_panel_that_is_missing_leaves_its_place_empty():
@@ -124,17 +115,3 @@ def test_a_legend_has_each_label_of_the_panels_once_and_makes_room_for_itself():
         assert hidden_texts(each) == []
         heights.append(each.axes[0].bbox.height)
     assert heights[1] == pytest.approx(heights[0], rel=0.1)
-
-
-def test_entries_of_a_legend_that_fill_a_part_of_a_line_make_room_for_a_line():
-    """Four entries of ten letters, of .085 inches each and .6 for the mark, fit a line of six inches."""
-    heights = [
-        draw(panels(1), size=(6, 3), legend=[handle(f"an entry {place}") for place in range(count)]).get_figheight()
-        for count in (4, 5, 8, 9)
-    ]
-    assert np.subtract(heights, heights[0]) == pytest.approx([0, 0.2, 0.2, 0.4])
-
-
-def test_titles_that_are_wider_than_their_panel_are_broken():
-    long = [Panel(line, [0, 1], "a title that is wider than its panel is") for _ in range(3)]
-    assert hidden_texts(draw(long, 3, size=(2, 2))) == []

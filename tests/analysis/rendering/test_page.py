@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from analysis.rendering import page
 from analysis.rendering.page import Caption, Items, Picture, Report, Section
 from tests.analysis.rendering.test_markdown_text import parsed
-from tests.error_lines import refused
 
 TABLE = pd.DataFrame({"class": ["a", "<i>b</i>"], "alpha": [1.5, 2.25]})
 
@@ -105,21 +104,6 @@ def test_data_set_and_model_are_headings_above_their_rows(tmp_path):
     assert re.findall(r"<thead><tr>(.*)</tr></thead>", html) == ["<th>method</th><th>n</th>"]
 
 
-@pytest.mark.parametrize("table", [PLACES[1:], PLACES[["method", "dataset", "n"]]])
-def test_data_set_and_model_stay_columns_where_no_row_repeats_them_or_they_are_not_first(tmp_path, table):
-    markdown, html = written(report(Section("s", [table])), tmp_path)
-    assert f"| {' | '.join(table.columns)} |" in markdown
-    assert "colspan" not in html
-
-
-@pytest.mark.parametrize(("letters", "name"), [(60, "table"), (61, "table prose")])
-def test_cells_with_sentences_wrap(tmp_path, letters, name):
-    assert (
-        f'<div class="{name}" tabindex'
-        in written(report(Section("s", [pd.DataFrame({"a": ["x" * letters]})])), tmp_path)[1]
-    )
-
-
 def test_a_picture_is_in_the_page_and_beside_it(tmp_path):
     made = report(Section("s", page.pictures({"one": figure('Its "title"'), "none": None})))
     markdown, html = written(made, tmp_path)
@@ -146,12 +130,6 @@ def test_the_same_report_gives_the_same_bytes(tmp_path):
     files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*"))
     assert len(files) == 5
     assert all((tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes() for path in files)
-
-
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
-    (tmp_path / "file").write_text("")
-    with refused("output", "file"):
-        page.write(report(), tmp_path / "file")
 
 
 def measured(html, width, script, folder):
@@ -288,20 +266,6 @@ def test_a_template_expression_in_a_class_name__is_shown_and_not_evaluated(tmp_p
 
 
 @pytest.mark.attack
-def test_a_formula_in_a_table_of_a_report__gets_a_quote_in_its_csv_file(tmp_path):
-    written(
-        report(Section("s", [], tables={"cells.csv": pd.DataFrame({"dataset": ["=1+1"], "alpha": [-0.5]})})), tmp_path
-    )
-    assert (tmp_path / "cells.csv").read_text() == "dataset,alpha\n'=1+1,-0.5\n"
-
-
-@pytest.mark.attack
 def test_a_name_with_a_line_break_in_a_report__begins_no_line_of_its_own(tmp_path):
     markdown, _ = written(report(Section("s", ["of a\n\n# Results\n- [x] good"])), tmp_path)
     assert "\n\nof a\\\\n\\\\n# Results\\\\n- [x] good\n" in markdown
-
-
-def test_a_report_takes_the_place_of_one_of_another_study(tmp_path):
-    page.write(report(Section("A", ["Words."]), title="One", verdict=["First."]), tmp_path)
-    again = report(Section("B", ["Others."]), title="Two", verdict=["Second."])
-    assert "Others." in written(again, tmp_path)[0]

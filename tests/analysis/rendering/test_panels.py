@@ -61,28 +61,12 @@ def test_series_stand_side_by_side_in_their_colours():
     assert shown[["label", "color", "place"]].to_numpy().tolist() == [["a", "red", -0.1], ["b", "blue", 0.1]]
 
 
-def test_estimates_are_a_quantity_with_its_interval_in_a_unit():
-    rows = pd.DataFrame({"loss": [0.02], "loss_low": [0.01], "loss_high": [0.03]})
-    assert panels.estimates(rows, "loss", scale=100)[["value", "low", "high"]].to_numpy() == pytest.approx(
-        np.array([[2, 1, 3]])
-    )
-
-
 def test_a_line_and_its_band_are_of_the_rows_of_a_series():
     rows = pd.DataFrame({"of": ["a", "a", "b"], "x": [1, 2, 1], "y": [3, 4, 5], "low": [2, 3, 4], "high": [4, 5, 6]})
     axes = drawn(panels.lines, rows, "x", "y", by="of", colors={"a": "red", "_c": "blue"}, band=("low", "high"))
     (line,), (band,) = axes.lines, axes.collections
     assert (line.get_xydata().tolist(), line.get_color(), line.get_label()) == ([[1, 3], [2, 4]], "red", "a")
     assert (band.get_datalim(axes.transData).y0, band.get_datalim(axes.transData).y1) == (2, 5)
-
-
-def test_a_dot_is_a_row_and_a_diagonal_reaches_from_the_least_to_the_largest():
-    rows = pd.DataFrame({"of": ["a", "b"], "x": [1, 2], "y": [3, 4]})
-    axes = drawn(panels.points, rows, "x", "y", by="of", colors={"b": "red"})
-    panels.diagonal(axes, [2, 1, 4])
-    (points,), (line,) = axes.collections, axes.lines
-    assert points.get_offsets().tolist() == [[2, 4]]
-    assert line.get_xydata().tolist() == [[1, 1], [4, 4]]
 
 
 def test_the_first_name_is_on_top():

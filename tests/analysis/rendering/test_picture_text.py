@@ -76,11 +76,3 @@ def test_a_name_that_is_too_wide_is_broken_and_cut():
     assert fitted_name("mmmmmmmmmm", 60, 10, lines=2) == "mmmmmm\nmmmm"
     assert fitted_name("mm mmmmmmmm", 50, 10, lines=2) == "mm\nmmmm…"
     assert fitted_name("", 50, 10, lines=2) == ""
-
-
-@pytest.mark.parametrize("name", [*NAMES, "W" * 60, "猫" * 60, " " * 60], ids=ascii)
-@pytest.mark.filterwarnings("ignore:Glyph")
-def test_no_line_of_a_fitted_name_is_wider_than_asked(name):
-    lines = fitted_name(name, 70, 8, lines=2).split("\n")
-    assert len(lines) <= 2
-    assert max(width_in_picture(line, 8) for line in lines) <= 70

@@ -1,7 +1,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib import colormaps
 from matplotlib.collections import PathCollection
@@ -10,8 +9,6 @@ from matplotlib.colors import to_rgba
 from analysis.rendering import tuning_figures
 from analysis.rendering.drawing import BELOW
 from tests import made_up_tuning
-
-LABELS = ["ratio 10", "lambda", "MP", "GP", "winner"]
 
 
 def points(axes, label):
@@ -76,12 +73,3 @@ def test_trials_are_coloured_by_their_ramps_where_these_differ():
 
     assert color(scheduled()) == pytest.approx(colormaps["viridis"](0.35))
     assert color(made_up_tuning.tuning()) == pytest.approx(to_rgba(BELOW))
-
-
-def test_a_legend_wider_than_its_panel_leaves_the_panels_their_width():
-    made = scheduled()
-    gradual = made.trials.iloc[:3].assign(anchor=["lambda cubic", "MP cubic", "GP cubic"], ramp=0.5)
-    figure = tuning_figures.schedule(replace(made, trials=pd.concat([made.trials, gradual], ignore_index=True)))
-    figure.draw_without_rendering()
-    left, right = (axes.get_position() for axes in figure.axes[:2])
-    assert right.x0 - left.x1 < 0.05

@@ -45,14 +45,6 @@ def test_searches_of_before_a_decay_was_searched_read_as_they_did():
     assert "fine_tune_decay" not in {*search.trials, *search.finalists, *tuning_text.table(search)}
 
 
-def test_a_search_of_before_there_were_schedules_is_read_as_one_shot():
-    made = made_up_tuning.tuning()
-    files = made_up_tuning.files(made, without=["ramp", "distill"])
-    (read,) = tunings.of_artifacts({name: {"1": content} for name, content in files.items()})
-    assert tuning_text.summary(read) == tuning_text.summary(made)
-    assert tuning_text.table(read).equals(tuning_text.table(made))
-
-
 def test_table():
     table = tuning_text.table(made_up_tuning.tuning())
     assert table[""].tolist() == ["winner", "lambda", "MP", "GP"]
@@ -81,11 +73,6 @@ def test_trials_without_a_result_are_counted_and_named():
         told = tuning_text.sentences(replace(made, refused=refused))[0]
         assert told.startswith(f"{winner} {sentence}")
         assert told.endswith(f": {'; '.join(refused)}.")
-
-
-def test_the_summary_has_a_line_for_each_sentence():
-    made = made_up_tuning.tuning()
-    assert [line.removeprefix("- ") for line in tuning_text.summary(made).splitlines()] == tuning_text.sentences(made)
 
 
 def test_lambda_that_won_says_so():

@@ -8,7 +8,6 @@ from analysis.statistics.new_images import (
     SlopeParts,
     alpha_new,
     alpha_new_from_predictions,
-    new_image_sums,
     pooled_slope,
     slope_parts,
 )
@@ -196,27 +195,6 @@ def test_pairs_are_counted_once_where_all_balance_is_noise():
     assert 1 < jackknife - pairs < 1.3
 
 
-def test_the_variance_over_images_is_that_of_drawing_images_anew():
-    # 300 images a class: the derivative and the bootstrap agree to a few percent.
-    rng = np.random.default_rng(0)
-    support = np.array([300, 300, 300])
-    label, before, after = predictions(tuple(support))
-    parts = slope_parts(label, before[np.newaxis], after[np.newaxis])
-    numerators = []
-    for _ in range(2000):
-        drawn = np.concatenate([rng.choice(np.flatnonzero(label == c), 300) for c in range(3)])
-        shares = [recalls(label, right[drawn])[np.newaxis] for right in (before, after, before & after)]
-        numerators.append(new_image_sums(*shares, support)[0, 0])
-    assert np.square(parts.moves[0]).sum() == pytest.approx(np.var(numerators), rel=0.1)
-
-
-def test_one_network_has_the_interval_over_images_alone():
-    label, before, after = predictions((400, 400, 400))
-    slope = pooled_slope(slope_parts(label, before[np.newaxis], after[np.newaxis]))
-    interval = slope.interval(0.95)
-    assert interval.high - interval.estimate == pytest.approx(1.959964 * np.sqrt(np.square(slope.moves[0]).sum()))
-
-
 def test_pairs_narrow_the_interval_of_several_networks():
     label, before, after = predictions((40, 40, 40))
     three = [np.array([x, np.roll(x, 1), np.roll(x, 2)]) for x in (before, after)]
@@ -230,37 +208,9 @@ def test_pairs_narrow_the_interval_of_several_networks():
     assert slope.variances.images < variances(slope.pseudo_values, slope.moves).images
 
 
-def test_parts_of_some_networks_are_the_parts_computed_from_them():
-    label, before, after = predictions((40, 40, 40))
-    three = [np.array([x, np.roll(x, 5), np.roll(x, 9)]) for x in (before, after)]
-    some = slope_parts(label, *three).of(np.array([2, 0]))
-    alone = slope_parts(label, *(x[[2, 0]] for x in three))
-    assert some.sums == pytest.approx(alone.sums)
-    assert some.moves == pytest.approx(alone.moves)
-    assert some.pairs == pytest.approx(alone.pairs)
-
-
 def test_recalls_alone_give_an_interval_over_networks_alone():
     parts = SlopeParts(np.array([[1.0, 3.0, 2.0], [1.0, 1.0, 1.0], [2.0, 2.0, 2.0]]))
     interval = pooled_slope(parts).interval(0.95)
     # Mean 2, standard error 1 / sqrt(3), t for two degrees of freedom 4.3027.
     assert (interval.low, interval.high) == pytest.approx((2 - 4.3026527 / 3**0.5, 2 + 4.3026527 / 3**0.5))
     assert interval.resampled == "seeds"
-
-
-def test_the_raw_slope_of_one_network_is_alpha_new_times_the_accuracies_ratio():
-    label, before, after = predictions((60, 20, 30))
-    raw = pooled_slope(slope_parts(label, before[np.newaxis], after[np.newaxis], raw=True))
-    new = alpha_new_from_predictions(label, before[np.newaxis], after[np.newaxis])
-    assert raw.estimate == pytest.approx(new.estimate * after.mean() / before.mean())
-
-
-def test_a_loss_of_all_classes_alike_leaves_the_raw_slope_at_one():
-    # Ten classes of 1,000 images with recalls .75 to .95; every network loses 100 images of each class.
-    label = np.repeat(np.arange(10), 1000)
-    place = np.tile(np.arange(1000), 10)
-    right = np.linspace(750, 950, 10)[label]
-    before, after = (place < right)[np.newaxis], (place < right - 100)[np.newaxis]
-    interval = pooled_slope(slope_parts(label, before, after, raw=True)).interval(0.95)
-    assert interval.low < 1 < interval.high
-    assert alpha_new_from_predictions(label, before, after).estimate == pytest.approx(0.85 / 0.75, abs=0.01)

@@ -23,27 +23,9 @@ def test_a_class_that_a_network_does_not_have_counts_nowhere():
     assert pareto.below_mean(np.array([0.9, np.nan, 0.5])) == pytest.approx(0.2)
 
 
-def test_a_network_that_another_is_both_fairer_and_sparser_than_is_not_on_the_front():
-    assert pareto.front(NETWORKS).tolist() == [True, False, True, True]
-
-
-def test_a_third_good_keeps_a_network_on_the_front():
-    with_accuracy = np.column_stack([NETWORKS, [0.98, 0.99, 0.98, 0.98]])
-    assert pareto.front(with_accuracy).tolist() == [True, True, True, True]
-
-
-def test_equal_points_are_both_on_the_front_and_a_tie_in_one_good_is_decided_by_the_other():
-    points = np.array([[0.5, -0.1], [0.5, -0.1], [0.5, -0.2], [0.4, -0.1]])
-    assert pareto.front(points).tolist() == [True, True, False, False]
-
-
 def test_a_point_that_is_not_known_is_not_on_the_front_and_beats_no_other():
     points = np.array([[np.nan, 1.0], [0.5, 0.5], [0.6, np.nan]])
     assert pareto.front(points).tolist() == [False, True, False]
-
-
-def test_the_front_of_no_points_is_empty():
-    assert pareto.front(np.empty((0, 2))).tolist() == []
 
 
 def test_fairness_worth_a_hundred_times_sparsity_chooses_the_fairest_and_worth_nothing_the_sparsest():

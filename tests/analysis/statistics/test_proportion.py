@@ -175,10 +175,6 @@ def test_intervals_cover_proportional_errors(networks):
     assert np.mean(passed) < 0.08  # with no margin proportional errors lie on the edge of the null hypothesis
 
 
-def test_the_margin_is_a_fifth():
-    assert proportion.MARGIN == 0.2
-
-
 def test_the_variance_of_alpha_beyond_proportion_is_that_over_draws_of_networks_and_images():
     before = np.tile([0.1, 0.2, 0.4], (6, 1))
     estimates, variances = [], []

@@ -11,7 +11,6 @@ from scipy.special import expit
 from analysis.common.errors import StudyError
 from analysis.report import published
 from analysis.statistics.regression import (
-    clustered_errors,
     estimate,
     fit,
     fractional_logit,
@@ -76,11 +75,6 @@ class TestFit:
             np.testing.assert_allclose(ours[name], values[ours.index], rtol=1e-7, atol=1e-12)
         np.testing.assert_allclose(ours[["ci_low", "ci_high"]], theirs.conf_int().loc[ours.index], rtol=1e-7)
 
-    def test_has_the_columns_and_counts_that_it_promises(self):
-        table = fit(made())
-        assert list(table) == ["term", "coefficient", "se", "t", "p", "ci_low", "ci_high", "se_clustered"]
-        assert (table.attrs["rows"], table.attrs["networks"]) == (2 * 2 * 2 * 2 * 5 * 4, 16)
-
     @pytest.mark.parametrize(("more", "count"), [((), 50), (("qmnist",), 52)])
     def test_has_the_terms_in_print_and_two_for_the_eighth_data_set(self, more, count):
         frame = made(datasets=("cifar-10", "cifar-100", "emnist", "fashionmnist", "kmnist", "mnist", *more, "svhn"))
@@ -115,13 +109,6 @@ class TestFit:
         assert table["se_clustered"].isna().all()
         assert table.attrs["networks"] == 0
 
-    def test_the_linear_model_has_no_products(self):
-        linear = "accuracy ~ dataset + weight_treatment + pruning_technique + np.exp(sparsity) + sparsity + accuracy0"
-        theirs = smf.ols(f"{linear} + accuracy0_quartile + imbalance + class_entropy", made()).fit()
-        ours = coefficients(fit(made(), crossed=False))
-        assert not any(":" in term for term in ours.index)
-        np.testing.assert_allclose(ours, theirs.params[ours.index], rtol=1e-7)
-
     def test_a_factor_with_one_level_is_left_out_and_said(self):
         table = fit(made(techniques=("l1_structured",)))
         assert not table["term"].str.contains("pruning_technique").any()
@@ -139,17 +126,6 @@ class TestFit:
         table = fit(frame)
         assert "regression: terms left out because other terms imply them: class_entropy" in table.attrs["notes"]
         pd.testing.assert_series_equal(coefficients(table), coefficients(fit(frame.assign(class_entropy=np.nan))))
-
-    def test_balanced_classes_give_no_imbalance(self):
-        table = fit(made().assign(imbalance=lambda rows: 1e-17 * rows["class"]))
-        assert "imbalance" not in table["term"].tolist()
-        assert "regression: terms left out because other terms imply them: imbalance" in table.attrs["notes"]
-
-    def test_a_combination_of_levels_that_no_network_has_gives_no_term(self):
-        frame = made().query("not (weight_treatment == 'rewind' and pruning_technique == 'q')")
-        table = fit(frame)
-        (note,) = [note for note in table.attrs["notes"] if "imply" in note]
-        assert note.endswith(": weight_treatment[T.rewind]:pruning_technique[T.q]")
 
     def test_a_term_left_out_is_a_sum_of_the_others(self):
         frame = made(datasets="a").assign(class_entropy=lambda rows: 2 - 3 * rows["imbalance"])
@@ -174,12 +150,6 @@ class TestFit:
         )
         pd.testing.assert_frame_equal(table, fit(frame.drop(index=[3, 7, 9])))
 
-    def test_a_row_without_a_network_is_left_out_and_said(self):
-        frame = in_order(made())
-        table = fit(frame.assign(network=frame["network"].where(frame.index != 3)))
-        assert "regression: 1 of 320 rows are left out because they lack a value of network" in table.attrs["notes"]
-        pd.testing.assert_frame_equal(table, fit(frame.drop(index=3)))
-
     def test_a_column_without_any_value_is_left_out_and_keeps_the_rows(self):
         table = fit(made().assign(class_entropy=np.nan))
         assert "regression: no row has a value of class_entropy, which is left out" in table.attrs["notes"]
@@ -200,11 +170,6 @@ class TestFit:
             fit(made().head(0))
 
 
-class TestCovariance:
-    def test_one_network_has_no_clustered_error(self):
-        assert fit(made().assign(network="one"))["se_clustered"].isna().all()
-
-
 class TestJackknife:
     def test_is_that_of_fits_that_leave_out_a_group(self):
         frame = made()
@@ -213,17 +178,6 @@ class TestJackknife:
         spread = sum((other - fitted.coefficients["coefficient"]) ** 2 for other in without)
         expected = np.sqrt(3 / 4 * spread)
         np.testing.assert_allclose(jackknife_errors(fitted, fitted.rows["class"]), expected, rtol=1e-6)
-
-    def test_few_groups_are_enough(self):
-        # Each class has an error of its own, which few groups show: clustered errors do not have it.
-        rng = np.random.default_rng(2)
-        frame = made(classes=8, seeds=1)
-        effects = rng.normal(size=8) / 10
-        frame["accuracy"] = 0.5 + effects[frame["class"]] + rng.normal(size=len(frame)) / 1000
-        fitted = estimate(frame)
-        place = fitted.coefficients["term"].tolist().index("imbalance")
-        jackknife = jackknife_errors(fitted, fitted.rows["class"])[place]
-        assert jackknife > 1.5 * clustered_errors(fitted, fitted.rows["class"])[place]
 
     def test_a_group_that_a_term_needs_gives_no_error(self):
         fitted = estimate(made())
@@ -247,17 +201,6 @@ class TestTrainingChoices:
         assert sorted(ours.index) == sorted(theirs.params.index)
         np.testing.assert_allclose(ours["coefficient"], theirs.params[ours.index], rtol=1e-6, atol=1e-9)
         np.testing.assert_allclose(ours["se"], theirs.bse[ours.index], rtol=1e-6)
-
-    def test_an_effect_is_found_where_it_was_added(self, frame):
-        effect = 0.01 * np.log2(frame["batch_size"]) - 0.02 * np.log10(frame["learning_rate"])
-        effect += 0.03 * (frame["optimizer"] == "sgd")
-        change = coefficients(fit(frame.assign(accuracy=frame["accuracy"] + effect))) - coefficients(fit(frame))
-        changed = {"np.log2(batch_size)": 0.01, "np.log10(learning_rate)": -0.02, "optimizer[T.sgd]": 0.03}
-        for term, value in change.items():
-            assert value == pytest.approx(changed.get(term, 0.0), abs=1e-9)
-
-    def test_the_model_without_products_has_them_too(self, frame):
-        assert "np.log2(batch_size)" in coefficients(fit(frame, crossed=False))
 
     def test_a_column_with_one_value_changes_nothing_and_is_not_mentioned(self):
         frame = made()

@@ -64,14 +64,6 @@ def test_p_is_the_level_at_which_the_interval_touches(level):
     assert p_value(found, half_width(found, level)) == pytest.approx(level, rel=1e-6)
 
 
-@pytest.mark.parametrize("level", [0.999, 0.5, 0.05, 1e-12, 1e-99])
-@pytest.mark.parametrize("own", [0.0, 2.0])
-@pytest.mark.parametrize("images", [0.1, 50.0])
-def test_p_of_two_groups_is_the_level_at_which_the_interval_touches(level, own, images):
-    found = Variances([(1.0, 3), (own, 7)], images, 0.2)
-    assert p_value(found, -half_width(found, level)) == pytest.approx(level, rel=1e-6)
-
-
 def test_p_at_the_ends():
     found = Variances([(1.0, 3)])
     assert p_value(found, 0.0) == 1

@@ -172,10 +172,6 @@ def test_disagreement_counts_all_pairs(first, seed):
         assert votes.disagreement_within(first) == pytest.approx(np.mean(own, axis=0))
 
 
-def test_one_network_does_not_disagree_within():
-    assert np.isnan(votes.disagreement_within(np.zeros((1, 3), dtype=int))).all()
-
-
 def test_matched_share_weights_other_images_as_the_exemplars():
     right = np.array([0.0, 0.0, 0.0, 0.5, 0.7, 1.0, 0.2])
     share = np.array([0.6, 0.6, 1.0, 0.6, 0.6, 1.0, 0.8])

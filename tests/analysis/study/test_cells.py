@@ -3,7 +3,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.report.methods import compare as methods
 from analysis.study.arrays import run_arrays
 from analysis.study.cells import alphas, cells, ratio_summaries
 from analysis.study.settings import ALPHA_COLUMNS, CELL_COLUMNS
@@ -23,14 +22,6 @@ def test_alphas_are_computed_from_the_recalls():
     assert frame["run_id"].tolist() == ["toy net mp 2 0 ", "toy net mp 2 1 ", "toy net mp 2 2 "]
 
 
-def test_the_raw_slope_is_alpha_without_the_accuracies():
-    # Recalls .9 and .7 before, .7 and .5 after: both lose .2, and alpha is 4/3 (design, the paper's worked example).
-    made = toy("mp", 2, [1.0]).assign(accuracy_after=0.6, **{"recall_after/a": 0.7, "recall_after/b": 0.5})
-    made = with_supports(made, 5000)
-    row = alphas(run_arrays(made)).iloc[0]
-    assert (row["raw_slope"], row["alpha"]) == (pytest.approx(1), pytest.approx(4 / 3))
-
-
 def with_supports(made, *supports):
     first, second = supports * (2 // len(supports))
     return made.assign(**{"support/a": float(first), "support/b": float(second)})
@@ -40,16 +31,6 @@ def test_without_supports_a_network_below_one_and_a_half_over_classes_is_at_chan
     made = toy("mp", 2, [1, 1])
     made["accuracy_after"] = [0.74, 0.76]
     assert alphas(run_arrays(made))["at_chance"].tolist() == [True, False]
-
-
-def test_the_worked_example_guesses_only_without_supports():
-    made = toy("mp", 2, [1.0, 1.0]).assign(accuracy_after=0.6, **{"recall_after/a": 0.7, "recall_after/b": 0.5})
-    assert alphas(run_arrays(made))["at_chance"].tolist() == [True, True]
-    assert cells(run_arrays(made))[["n", "n_at_chance", "n_alpha"]].to_numpy().tolist() == [[2, 2, 0]]
-    known = with_supports(made, 500)
-    assert alphas(run_arrays(known))["at_chance"].tolist() == [False, False]
-    cell = cells(run_arrays(known)).iloc[0]
-    assert (cell["n"], cell["n_at_chance"], cell["alpha_mean"]) == (2, 0, pytest.approx(4 / 3))
 
 
 def test_chance_is_a_mean_recall_that_is_not_above_that_of_a_guess():
@@ -67,23 +48,6 @@ def test_supports_of_data_sets_are_told_apart():
         with_supports(toy("mp", 2, [1]), 50), runs("other", "net", "mp", 2, [1], classes="cd"), toy("gp", 2, [1])
     ).assign(accuracy_after=[0.72, 0.72, 0.72])
     assert alphas(run_arrays(made))["at_chance"].tolist() == [False, True, True]
-
-
-def test_data_sets_have_classes_of_their_own():
-    frame = alphas(run_arrays(study(toy("mp", 2, [1.5]), runs("other", "net", "mp", 2, [0.5], classes="cd"))))
-    assert frame["alpha"].tolist() == pytest.approx([1.5, 0.5])
-
-
-def test_an_undefined_alpha_is_named_and_not_counted():
-    made = toy("mp", 2, [1.5, 0.5, 0.7])
-    made.loc[1, ["recall_before/a", "recall_before/b"]] = 0.8
-    frame = alphas(run_arrays(made))
-    assert np.isnan(frame["alpha"][1])
-    assert "undefined in 1 runs" in frame.attrs["notes"][0]
-    assert "toy net mp 2 1" in frame.attrs["notes"][0]
-    cell = cells(run_arrays(made)).iloc[0]
-    assert (cell["n"], cell["n_alpha"]) == (3, 2)
-    assert cell["alpha_mean"] == pytest.approx(1.1)
 
 
 def test_a_network_of_accuracy_0_has_an_undefined_alpha_for_this_reason():
@@ -106,27 +70,10 @@ def test_a_cell_without_a_defined_alpha_has_accuracies_and_no_slopes():
     assert ratio_summaries(run_arrays(made)).empty
 
 
-def test_a_run_with_other_classes_than_its_cell_is_left_out():
-    made = study(toy("mp", 2, [1.5, 0.5]), toy("mp", 2, [1.5], classes="cd").assign(seed=2))
-    frame = alphas(run_arrays(made))
-    assert frame["seed"].tolist() == [0, 1]
-    (note,) = frame.attrs["notes"]
-    assert note.startswith("1 runs left out")
-    assert "classes" in note
-
-
 def test_relabelling_the_classes_changes_nothing():
     made = study(toy("mp", 2, [1.5, 0.7, 0.9]), toy("none", 1, [1.1, 1, 0.95]))
     swapped = made.rename(columns=lambda name: name.replace("/a", "/z"))[reversed(made.columns.str.replace("/a", "/z"))]
     pd.testing.assert_frame_equal(cells(run_arrays(made)), cells(run_arrays(swapped)))
-
-
-def test_params_that_differ_make_cells_of_their_own():
-    made = study(toy("mp", 2, [1, 1.2], epochs="5"), toy("mp", 2, [0.6, 0.8], epochs="10"))
-    assert alphas(run_arrays(made)).columns[-1] == "params.epochs"
-    frame = cells(run_arrays(made))
-    assert frame["params.epochs"].tolist() == ["10", "5"]
-    assert frame["alpha_mean"].tolist() == pytest.approx([0.7, 1.1])
 
 
 def test_the_settings_that_split_cells_are_named():
@@ -219,12 +166,6 @@ def test_the_raw_slope_is_equivalent_to_the_controls_by_two_one_sided_tests():
     assert p < 0.05
 
 
-def test_the_largest_excess_is_above_0_whichever_class_it_is_of():
-    # The strong class loses in one network, the weak one in the other.
-    cell = cells(run_arrays(toy("mp", 2, [0.8, 1.4]))).iloc[0]
-    assert cell["largest_excess"] == pytest.approx((0.02 + 0.04) / 2)
-
-
 def test_networks_that_guess_are_out_of_the_slopes_of_a_cell_and_nothing_else():
     made = toy("mp", 2, [1.1, 1.2, 1.3, 9.0, 9.0])
     none = toy("none", 1, [1.0, 1.0, 9.0, 1.0, 1.0])
@@ -239,13 +180,6 @@ def test_networks_that_guess_are_out_of_the_slopes_of_a_cell_and_nothing_else():
     assert cell["alpha_minus_none"] == pytest.approx(0.15)
     assert cell["accuracy_after"] == pytest.approx((4 * 0.8 + 0.5) / 5)
     assert cell["accuracy_minus_none"] == pytest.approx((0.3 - 0.3) / 5)
-
-
-def test_a_cell_whose_networks_all_guess_has_accuracies_and_no_slopes():
-    cell = cells(run_arrays(toy("mp", 2, [1.1, 1.2]).assign(accuracy_after=0.5))).iloc[0]
-    assert cell[["n", "n_at_chance", "n_alpha", "mark"]].tolist() == [2, 2, 0, ""]
-    assert np.isnan([cell[name] for name in ("alpha_mean", "raw_slope_mean")]).all()
-    assert cell["accuracy_after"] == pytest.approx(0.5)
 
 
 def test_intervals_share_five_percent_among_the_ratios_of_a_pruner():
@@ -269,19 +203,6 @@ def test_every_ratio_is_set_against_none_of_the_same_seed():
     assert frame.loc[("mp", 10.0), "n_none"] == 3
     assert frame.loc[("none", 1.0), "n_none"] == 0
     assert np.isnan(frame.loc[("none", 1.0), "alpha_minus_none"])
-
-
-def test_none_of_another_setting_is_no_control_but_a_pruners_own_params_do_not_count():
-    made = study(
-        toy("up", 2, [1.5, 1.5], epochs="5", epsilon="0.1"),
-        toy("up", 2, [1.7, 1.7], epochs="5", epsilon="0.2"),
-        toy("up", 2, [1.5, 1.5], epochs="9", epsilon="0.1"),
-        toy("none", 1, [1, 1], epochs="5"),
-    )
-    frame = cells(run_arrays(made)).set_index(["pruner", "params.epochs", "params.epsilon"]).sort_index()
-    assert frame.loc[("up", "5", "0.1"), "alpha_minus_none"] == pytest.approx(0.5)
-    assert frame.loc[("up", "5", "0.2"), "alpha_minus_none"] == pytest.approx(0.7)
-    assert frame.loc[("up", "9", "0.1"), "n_none"] == 0
 
 
 def with_images(made):
@@ -314,12 +235,6 @@ def test_alpha_new_and_reliability_of_the_same_network():
     assert cell["alpha_new"] == pytest.approx(1)
     # 1 - K(v) / sum b^2 with v = .9 x .1 / 99 and .7 x .3 / 99, K(v) = (1 - 1/2)(sum v) / .64, sum b^2 = 1/32.
     assert cell["reliability"] == pytest.approx(1 - 0.5 * (0.09 + 0.21) / 99 / 0.64 * 32)
-
-
-def test_supports_that_differ_leave_alpha_new_out():
-    made = with_images(toy("mp", 2, [1.1, 1.2]))
-    made.loc[1, "support/a"] = 50.0
-    assert np.isnan(cells(run_arrays(made))["alpha_new"][0])
 
 
 LABEL = np.repeat([0, 1], 4)
@@ -368,103 +283,12 @@ def test_a_note_names_the_runs_whose_predictions_are_missing_if_others_are_there
     assert cells(run_arrays(made), stored({})).attrs["notes"] == []
 
 
-def test_the_same_network_before_and_after_has_slopes_of_one():
-    made = toy("mp", 2, [1, 1, 1])
-    found = dict.fromkeys([*made["dense_run_id"], *made["run_id"]], BEFORE)
-    cell = cells(run_arrays(made), stored(found)).iloc[0]
-    assert cell[["alpha_mean", "alpha_precision", "alpha_f1"]].tolist() == pytest.approx([1, 1, 1])
-
-
 def test_ratio_summaries_of_classes_that_all_change_alike():
     summary = ratio_summaries(run_arrays(toy("mp", 2, [1.2, 1.4, 1.9]))).iloc[0]
     assert summary[["pooled_alpha", "alpha_mean", "ratio_mean", "ratio_max"]].tolist() == pytest.approx(
         [1.5, 1.5, 1.5, 1.9]
     )
     assert (summary["pruner"], summary["n"]) == ("mp", 3)
-
-
-CUBIC = {"schedule": "cubic", "ramp": "0.5", "ramp_steps": "1", "regrow": "false"}
-ONE_SHOT = {"schedule": "one-shot"}
-DISTILLED = {"distill": "0.5", "temperature": "2.0"}
-PLAIN = {"distill": "0.0"}
-
-
-def by_schedule_and_distillation():
-    """mp and gp in one shot and gradually, with and without distillation, each alpha its own; `none` with both."""
-    made = []
-    for pruner, more in (("mp", 0.0), ("gp", 0.04)):
-        made += [
-            toy(pruner, 20, [1.5 + more, 1.6 + more], **ONE_SHOT, **PLAIN),
-            toy(pruner, 20, [1.3 + more, 1.4 + more, 1.3 + more], **CUBIC, **PLAIN),
-            toy(pruner, 20, [1.4 + more, 1.5 + more, 1.4 + more], **ONE_SHOT, **DISTILLED),
-            toy(pruner, 20, [1.2 + more, 1.3 + more, 1.2 + more], **CUBIC, **DISTILLED),
-        ]
-    none = [
-        toy("none", 1, [1.0, 1.1, 1.0], **ONE_SHOT, **PLAIN),
-        toy("none", 1, [0.8, 0.9, 0.8], **ONE_SHOT, **DISTILLED),
-    ]
-    return study(*made, *none)
-
-
-def test_the_control_has_any_schedule_and_the_same_distillation():
-    frame = cells(run_arrays(by_schedule_and_distillation())).set_index(["pruner", "params.schedule", "params.distill"])
-    for schedule, plain, distilled in (("one-shot", 0.5, 0.6), ("cubic", 0.3, 0.4)):
-        for distill, difference in (("0.0", plain), ("0.5", distilled)):
-            cell = frame.loc[("mp", schedule, distill)]
-            assert cell["n_none"] == cell["n"]
-            assert cell["alpha_minus_none"] == pytest.approx(difference)
-
-
-def test_without_the_control_of_its_distillation_a_cell_has_none():
-    made = by_schedule_and_distillation()
-    made = made[(made["pruner"] != "none") | (made["params.distill"] == "0.0")]
-    frame = cells(run_arrays(made)).set_index(["pruner", "params.schedule", "params.distill"])
-    assert frame.loc[("mp", "cubic", "0.0"), "n_none"] == 3
-    assert frame.loc[("mp", "cubic", "0.5"), "n_none"] == 0
-    alone = cells(
-        run_arrays(study(toy("mp", 20, [1, 1.1], **ONE_SHOT, **DISTILLED), toy("none", 1, [1, 1], **ONE_SHOT, **PLAIN)))
-    )
-    assert alone.set_index("pruner").loc["mp", "n_none"] == 0
-
-
-def test_a_pruner_that_was_never_distilled_does_not_lift_the_temperature():
-    made = study(
-        toy("mp", 20, [1.5, 1.5], **ONE_SHOT, distill="0.5", temperature="2.0"),
-        toy("mp", 20, [1.7, 1.7], **ONE_SHOT, distill="0.5", temperature="4.0"),
-        toy("none", 1, [1, 1], **ONE_SHOT, distill="0.5", temperature="4.0"),
-        toy("rp", 20, [1, 1], **ONE_SHOT, **PLAIN),
-    )
-    frame = cells(run_arrays(made)).set_index(["pruner", "params.temperature"])
-    assert frame.loc[("mp", "4.0"), "alpha_minus_none"] == pytest.approx(0.7)
-    assert frame.loc[("mp", "2.0"), "n_none"] == 0
-
-
-TUNED = {"fine_tune_epochs": "3", "fine_tune_learning_rate": "0.01", "fine_tune_phases": "3x0.01"}
-AS_PRUNED = {"fine_tune_epochs": "0"}
-
-
-def test_what_was_not_fine_tuned_is_not_compared_with_what_was():
-    made = study(
-        toy("mp", 2, [1.5, 1.5], **TUNED), toy("rp", 2, [-1, -1], **AS_PRUNED), toy("none", 1, [1, 1], **TUNED)
-    )
-    frame = cells(run_arrays(made)).set_index("pruner")
-    assert frame.loc["mp", "alpha_minus_none"] == pytest.approx(0.5)
-    assert frame.loc["rp", "n_none"] == 0
-    pairs = methods.compare(run_arrays(made))[["method", "baseline"]].drop_duplicates()
-    assert pairs.to_numpy().tolist() == [["mp (fine_tune_epochs 3)", "none (fine_tune_epochs 3)"]]
-
-
-def test_a_pruner_without_fine_tuning_does_not_lift_the_learning_rate():
-    faster = TUNED | {"fine_tune_learning_rate": "0.1", "fine_tune_phases": "3x0.1"}
-    made = study(
-        toy("mp", 2, [1.5, 1.5], **TUNED),
-        toy("mp", 2, [1.5, 1.5], **faster),
-        toy("none", 1, [1, 1], **faster),
-        toy("rp", 2, [-1, -1], **AS_PRUNED),
-    )
-    frame = cells(run_arrays(made)).set_index(["pruner", "params.fine_tune_learning_rate"])
-    assert frame.loc[("mp", "0.1"), "alpha_minus_none"] == pytest.approx(0.5)
-    assert frame.loc[("mp", "0.01"), "n_none"] == 0
 
 
 def test_the_same_seed_with_other_weights_is_another_network_of_the_cell():
@@ -479,10 +303,3 @@ def test_the_same_seed_with_other_weights_is_another_network_of_the_cell():
     assert cell["alpha_minus_none"] == pytest.approx(0.4)
     assert cell["alpha_minus_none_low"] == pytest.approx(0.4 - 4.302653 * 0.2 / 3**0.5, abs=1e-6)
     assert alphas(run_arrays(made))["params.weights_digest"].tolist() == ["one", "two", "one"] * 2
-
-
-def test_a_pruners_own_unknown_param_does_not_hide_its_control():
-    made = study(toy("chip", 2, [1.5, 1.5], maps="8"), toy("chip", 2, [1.7, 1.7], maps="16"), toy("none", 1, [1, 1]))
-    frame = cells(run_arrays(made)).set_index(["pruner", "params.maps"])
-    assert frame.loc[("chip", "8"), "alpha_minus_none"] == pytest.approx(0.5)
-    assert frame.loc[("chip", "16"), "alpha_minus_none"] == pytest.approx(0.7)

@@ -1,7 +1,6 @@
 """What classes lost against the control or the dense networks, by hand."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -179,21 +178,3 @@ def test_classes_have_the_labels_that_their_runs_have_logged(digits):
     upper = classes(arrays, read).set_index("class")["loss_upper_all"]
     z = stats.norm.ppf(1 - 0.05 / 3)
     assert upper[["zebra", "ant"]].tolist() == pytest.approx([z**2 / 1000, z**2 / 30])
-
-
-def test_without_the_tag_classes_have_the_order_of_their_labels():
-    label = np.repeat([0, 1], 100)
-    dense = np.array([np.arange(200) >= 10] * 2)
-    for names, known in ((["a", "b"], True), (["b", "a"], False)):
-        arrays, read = study_of(label, names, dense, dense)
-        arrays = replace(arrays, runs=arrays.runs.drop(columns="class_names"))
-        assert classes(arrays, read)["loss_upper_all"].notna().all() == known
-
-
-def test_predictions_of_other_numbers_of_images_are_not_used():
-    label = np.repeat([0, 1], 100)
-    dense = np.ones((2, 200), bool)
-    arrays, read = study_of(label, ["a", "b"], dense, dense)
-    of_others = {"label": np.repeat([0, 1], 50), "predicted": np.repeat([0, 1], 50)}
-    assert classes(arrays, read)["loss_upper_all"].notna().all()
-    assert classes(arrays, lambda ids: dict.fromkeys(ids, of_others))["loss_upper_all"].isna().all()

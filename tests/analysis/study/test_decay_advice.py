@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.recommend import recommend
 from analysis.report.verdict import verdict
 from analysis.study.decay_advice import control_movement, decay_advice
 from analysis.study.study import StudyData
@@ -77,14 +76,3 @@ def test_the_verdict_ends_with_the_advice():
     assert line.endswith(advice)
     assert "--decay cosine" in advice
     assert "5.0 (3.7 to 6.3) points" in advice
-
-
-def test_recommend_notes_the_advice(monkeypatch):
-    runs = study()
-    runs.attrs["left_out"] = []
-    monkeypatch.setattr(recommend.pull, "pull_runs", lambda *_, **__: runs)
-    images = {"label": np.repeat([0, 1], 50), "predicted": np.repeat([0, 1, 0], [45, 45, 10])}
-    monkeypatch.setattr(recommend.pull, "predictions", lambda run_ids, **_: dict.fromkeys(run_ids, images))
-    monkeypatch.setattr(recommend.pull, "artifacts_of", lambda *_, **__: {})
-    (found,) = recommend.recommend_ratio("made up")
-    assert decay_advice(runs)[0] in found.notes

@@ -1,7 +1,5 @@
 """The decision on runs whose losses are known: one ratio, whoever tells it."""
 
-import re
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -104,19 +102,6 @@ def test_a_class_that_no_network_ever_recognises_has_nothing_to_lose():
     assert told(decisions(study(*cells))[WORKLOAD]) == ("mp", 2, True)
 
 
-def test_networks_that_all_lose_the_same_show_no_bound():
-    alike = study(pruned(noise=np.zeros(8)), pruned("none", 1, noise=np.zeros(8)))
-    assert decisions(alike)[WORKLOAD].is_safe is False
-    assert "how much of a may be lost is unknown without predictions" in verdict(alike)[0]
-
-
-def test_a_class_that_one_network_alone_has_leaves_out_that_network():
-    odd = pruned()
-    odd.loc[0, ["recall_before/c", "recall_after/c", "support/c"]] = 0.5, 0.5, 100
-    decided = decisions(study(odd, none()))[WORKLOAD]
-    assert (decided.cell["n"], decided.is_safe) == (7, True)
-
-
 def test_networks_at_chance_whose_controls_are_missing_do_not_leave_a_safe_rest():
     """Five networks lose nothing; three lose 30 points of accuracy, and their controls were killed."""
     some_destroyed = pruned().assign(accuracy_after=[0.8] * 5 + [0.5] * 3)
@@ -171,17 +156,6 @@ def test_neither_question_may_be_answered_with_a_loss_beyond_the_limit(alpha, of
     assert f"{where} (limit 5), the loss of b is above {bound}" in decided.judged.gate.reason
 
 
-def test_the_number_of_networks_that_would_decide_is_that_of_the_accuracy_if_it_is_open():
-    losses = np.array([-0.32, 2.08, 0.38, 1.68, 0.08]) / 100
-    made = study(pruned().head(5).assign(accuracy_after=0.8 - losses), none().head(5).assign(accuracy_after=0.8))
-    counts = np.arange(5, 100)
-    enough = losses.mean() + stats.t.isf(0.05, counts - 1) * losses.std(ddof=1) / counts**0.5 < 0.01
-    assert counts[enough][0] == 63
-    (line,) = verdict(made)
-    number = int(re.search(r"the loss of the accuracy may be up to 1.8 points.* (\d+) networks would decide", line)[1])
-    assert 63 <= number < 1.06 * 63  # numbers of networks are tried in steps of 5 %
-
-
 def with_dense(made, rows, accuracy):
     """Some of the networks; the last four dense networks have another accuracy, and prunings keep their loss."""
     change = np.where(np.arange(8) < 4, 0.0, accuracy - 0.8)
@@ -212,11 +186,3 @@ def test_methods_without_common_dense_networks_are_compared_by_their_accuracies(
     cells = pruned().iloc[:2], pruned("gp", loss=0.01).iloc[2:], pruned("rp", loss=0.2).iloc[2:]
     apart = study(*cells)
     assert by_accuracy(apart, apart.cells, 2)["pruner"].tolist() == ["mp", "gp", "rp"]
-
-
-def test_an_undefined_alpha_is_the_cause_that_is_told():
-    """Without numbers of images there is no alpha on new images, although the losses have bounds."""
-    columns = [f"{name}/{letter}" for name in ("support", "both_right") for letter in "ab"]
-    made = study(pruned().drop(columns=columns), none().drop(columns=columns))
-    limited = decision(made, WORKLOAD, Limits(0.05, 0.01, alpha=1.5))
-    assert "alpha on new images is unknown" in limited.judged.gate.reason

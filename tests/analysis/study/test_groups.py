@@ -67,17 +67,6 @@ def test_what_a_group_loses_beyond_the_control_is_no_loss_of_the_control():
     assert "loss_from_control" not in without
 
 
-def test_groups_that_all_lose_a_fifth_lose_no_more_than_the_others():
-    place, image = np.repeat(np.arange(40), 50), np.tile(np.arange(50), 40)
-    before, none = np.ones((6, 2000), bool), np.zeros(2000, int)
-    lost = np.random.default_rng(0).permuted(np.tile(image % 5 == 0, (6, 1)).reshape(-1, 50), axis=1)
-    after = ~lost.reshape(6, 2000)
-    table, _ = groups.compare_groups(np.arange(40).astype(str), place, groups.Answers(none, before, after, before))
-    assert table["loss_low"].min() > 0
-    assert table["cost"].abs().max() < 1e-9
-    assert table["cost_p"].tolist() == [1] * 40
-
-
 def test_a_grouping_has_a_row_with_the_controls_values_beside_it(found):
     rows = found.groupings.set_index("grouping")
     assert rows["groups"].to_dict() == {"writer": 8, "series": 2}
@@ -178,8 +167,3 @@ def test_runs_without_predictions_have_no_groups(tmp_path):
     runs, _ = study()
     with pytest.raises(StudyError, match="no run on digits has predictions"):
         groups.read_groups({"digits": write(tmp_path)}, runs, lambda run_ids: {})
-
-
-def test_no_groups_are_an_empty_frame():
-    runs, predictions = study()
-    assert groups.groups(run_arrays(runs), predictions, {}).groups.equals(pd.DataFrame())

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from analysis.study import operating_points
 from analysis.study.operating_points import DENSE, Preference, on_test, on_validation, points, preference
@@ -38,14 +37,6 @@ def test_unfairness_grows_with_the_sparsity_and_that_of_the_dense_networks_stand
     assert dense[["params.keep", "params.weight_treatment"]].isna().all()
 
 
-def test_a_mean_has_an_interval_over_networks_and_none_over_a_single_one():
-    level = of(chosen(levels()), "global-unstructured").iloc[0]
-    half = stats.t.ppf(0.975, 1) * 0.0025  # two networks whose accuracies are .005 apart
-    middle = 0.9575 - 1.15 * 0.01 * 0.2
-    assert level[["accuracy_low", "accuracy_high"]].tolist() == pytest.approx([middle - half, middle + half])
-    assert np.isnan(of(chosen(levels(seeds=1)), DENSE).iloc[0]["unfairness_low"])
-
-
 def test_the_front_is_that_of_the_networks_which_lose_least_and_are_accurate_enough():
     found = chosen(levels(), 0.953)
     # The accuracies are .9552, .95336 and .951888, and .9529 and less.
@@ -76,28 +67,11 @@ def test_fairness_worth_a_hundred_times_sparsity_chooses_the_sparsest_here_and_a
     assert thousand["recommended"].tolist() == [True, False, False]
 
 
-def test_equal_levels_are_all_recommended():
-    runs = levels(pruners=("global-unstructured",))
-    again = runs.assign(pruner="l1-unstructured", run_id=runs["run_id"] + " again")
-    found = chosen(made_up_runs.study(runs, again))
-    assert found.loc[found["recommended"], "pruner"].tolist() == ["global-unstructured", "l1-unstructured"]
-    said = " ".join(operating_points.sentences(found, Preference(), lambda row: row["pruner"]))
-    assert "choose global-unstructured at ratio 1.917 or l1-unstructured at ratio 1.917." in said
-    assert "With l1-unstructured at ratio 1.917, 48.8 % of the weights are pruned" in said
-
-
 def test_by_default_98_percent_or_a_point_less_than_the_dense_networks_have():
     runs = levels()
     assert chosen(runs)["min_accuracy"].unique() == pytest.approx([0.9475])
     more = runs.assign(accuracy_before=runs["accuracy_before"] + 0.03, accuracy_after=runs["accuracy_after"] + 0.03)
     assert chosen(more)["min_accuracy"].unique().tolist() == [0.98]
-
-
-def test_the_control_and_dense_networks_are_on_no_front():
-    found = chosen(levels(pruners=("global-unstructured", "none")))
-    beside = found[found["pruner"].isin([DENSE, "none"])]
-    assert not beside[["on_front_2d", "on_front_3d", "recommended"]].any(axis=None)
-    assert beside["sparsity"].eq(0).all()
 
 
 def test_where_no_level_is_accurate_enough_a_sentence_says_what_there_is():
@@ -194,14 +168,6 @@ def test_dense_networks_of_two_recipes_are_not_averaged():
     assert dense["accuracy"].tolist() == pytest.approx([0.9, 0.96])
     said = list(operating_points.sentences(found, Preference(), lambda row: f"{row['pruner']} {row['params.epochs']}"))
     assert "In the dense networks (dense 30), the highest recall of a class is 6.0 points above the lowest." in said
-
-
-def test_dense_networks_are_one_level_where_only_their_pruned_networks_differ():
-    runs = levels(seeds=1)
-    other = runs.assign(**{"params.fine_tune_epochs": "5", "run_id": runs["run_id"] + " longer"})
-    found = chosen(made_up_runs.study(runs.assign(**{"params.fine_tune_epochs": "1"}), other))
-    assert of(found, DENSE)["networks"].tolist() == [1]
-    assert of(found, DENSE)["params.fine_tune_epochs"].isna().all()
 
 
 def test_intervals_of_shares_are_written_no_further_than_shares_go():

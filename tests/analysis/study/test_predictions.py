@@ -1,7 +1,6 @@
 """Predictions of pairs of networks: read once, and only of the same images."""
 
 import numpy as np
-import pytest
 
 from analysis.statistics.new_images import alpha_new_from_predictions
 from analysis.study.predictions import StudyPredictions
@@ -34,18 +33,6 @@ def test_what_networks_have_right():
     before, after = pairs.right
     assert before.tolist() == [[True, True, True], [True, True, True]]
     assert after.tolist() == [[True, True, False], [True, False, True]]
-    assert [side.tolist() for side in pairs.recall] == [[[1, 1], [1, 1]], [[1, 0], [0.5, 1]]]
-
-
-def test_slopes_of_precision_and_f1():
-    # Dense: precision 1/2 of the first class, 1 of the second; pruned: 2/3 and 1.
-    label = np.array([0, 0, 1, 1, 1])
-    dense, pruned = np.array([0, 0, 0, 0, 1]), np.array([0, 0, 0, 1, 1])
-    one = MADE.iloc[:1]
-    predictions = {one["dense_run_id"].iloc[0]: dense, one["run_id"].iloc[0]: pruned}
-    read, _ = reader({run: {"label": label, "predicted": guess} for run, guess in predictions.items()})
-    # Balances -1/3 and 1/3 before, -1/5 and 1/5 after.
-    assert StudyPredictions(read).of_runs(one).other_slopes["precision"] == pytest.approx([3 / 5])
 
 
 def test_no_pairs_unless_all_networks_predicted_the_same_images():

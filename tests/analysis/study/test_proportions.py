@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 
 from analysis.runs import schema
-from analysis.statistics import proportion
 from analysis.study.arrays import run_arrays
 from analysis.study.cells import cells
 from analysis.study.classes import classes
-from analysis.study.predictions import StudyPredictions
 from analysis.study.proportions import cell_proportion, columns
 from tests.made_up_runs import predicted, runs, study, with_images
 
@@ -48,18 +46,6 @@ def test_without_a_control_there_is_nothing():
 def test_with_two_networks_there_is_no_variance():
     found = cell(in_proportion(1.5)[:2], CONTROLS)
     assert (found.n, found.on_these_images) == (2, None)
-
-
-def test_predictions_say_what_new_images_would_show():
-    made = in_proportion(1.5), CONTROLS
-    read = predicted(*made)
-    right = []
-    for frame in (CONTROLS, made[0]):
-        answers = read(frame["run_id"])
-        right.append(np.stack([each[schema.PREDICTED] == each[schema.LABEL] for each in answers.values()]))
-    expected = proportion.for_new_images(np.repeat([0, 1], 100), *right)
-    found = cell(*made, predictions=StudyPredictions(read)).for_new_images
-    assert (found.slope, found.proportionality()) == (expected.slope, expected.proportionality())
 
 
 def test_tables_of_cells_and_classes_have_them():

@@ -68,42 +68,6 @@ def test_one_run_more_never_cuts_a_study_anew(param, run_ids_of_cells):
     assert is_alone == dict.fromkeys(added, schema.role(param).role == "setting")
 
 
-SAME_WHATEVER_IS_ADDED = ["n_none", "alpha_minus_none", "confidence"]
-
-
-CELL = ["pruner", "ratio", "n", "alpha_mean"]
-
-
-@pytest.fixture(scope="module")
-def cells_made():
-    return cells.cells(run_arrays(MADE)).set_index(CELL)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "param",
-    [
-        param
-        for param in PARAMS
-        if param not in ("seed", "weights_digest", "ratio") and schema.role(param).role != "consequence"
-    ],
-)
-def test_one_run_more_changes_nothing_of_the_other_cells(param, cells_made):
-    """Their networks, controls and confidence stay as they are; another ratio alone shares the confidence."""
-    more = one_more_of_each_cell(param, "new", accuracy_after=0.7)
-    if schema.role(param).concerns != "network":
-        more = more[more["pruner"] != "none"]  # a run of the control is the same whatever the settings of pruning say
-    orders = [(MADE, more), (more, MADE)] if param in ("epochs", "epsilon", "warmup") else [(MADE, more)]
-    for order in orders:
-        again = cells.cells(run_arrays(study(*order))).set_index(CELL)
-        kept = again.index.intersection(cells_made.index)
-        assert len(kept) == len(cells_made)
-        for name in SAME_WHATEVER_IS_ADDED:
-            assert again.loc[kept, name].tolist() == pytest.approx(cells_made.loc[kept, name].tolist(), nan_ok=True), (
-                name
-            )
-
-
 def test_consequences_and_seeds_tell_no_cells_apart():
     made = toy("mp", 2, [1, 1.2], phases="5x0.1").assign(**{"params.weights_digest": ["one", "two"]})
     assert len(cut(study(made, made.assign(**{"params.phases": "2x0.1 3x0.1", "run_id": ["c", "d"]})))) == 1
@@ -127,10 +91,6 @@ def test_shown_are_settings_of_the_dense_networks_wherever_they_differ_within_a_
     one, two = toy("up", 2, [1, 1.2], **{param: "1"}), toy("mp", 4, [1, 1.2], **{param: "2"})
     assert shown(one, two) == [param]
     assert shown(one, two.assign(model="other")) == []
-
-
-def test_of_a_single_network_a_cell_every_param_that_differs_is_shown():
-    assert shown(toy("mp", 2, [1], epochs="5"), toy("mp", 2, [1.2], epochs="10")) == ["epochs"]
 
 
 def test_details_are_shown_where_one_value_has_several():
@@ -212,16 +172,6 @@ def test_the_main_setting_is_that_of_most_runs_and_one_for_each_pruner():
     ]
 
 
-def test_the_papers_epsilon_is_the_main_one_even_with_fewer_runs():
-    other, papers = toy("up", 2, [1, 1, 1], epsilon="0.0001"), toy("up", 2, [1, 1], epsilon="0.0005")
-    made = study(toy("mp", 2, [1, 1]), other, papers)
-    kept = main_setting(made, shown_settings(made))
-    assert kept.groupby("pruner")["params.epsilon"].agg(set)["up"] == {"0.0005"}
-    assert kept.attrs["notes"] == [
-        "in tests and tables: 3 runs left out, because the setting nearest to the papers' is shown (epsilon 0.0005)"
-    ]
-
-
 def test_the_papers_epsilon_does_not_outweigh_the_papers_schedule():
     """MP is pruned in one shot, so UP is too."""
     gradual = toy("up", 2, [1, 1, 1], epsilon="0.0005", **CUBIC)
@@ -279,27 +229,11 @@ def test_the_main_setting_is_the_papers_where_it_is_there_even_with_fewer_runs()
     assert kept.map(list).to_dict() == {"mp": ["cubic"], "gp": ["one-shot"], "none": ["one-shot"]}
 
 
-def test_the_main_setting_is_fine_tuned_even_with_fewer_runs():
-    made = study(toy("mp", 2, [1.5, 1.5, 1.5], **AS_PRUNED), toy("mp", 2, [1, 1.2], **TUNED))
-    kept = main_setting(made, shown_settings(made))
-    assert set(kept["params.fine_tune_epochs"]) == {"3"}
-    (note,) = kept.attrs["notes"]
-    assert "3 runs left out, because the setting nearest to the papers' is shown (fine_tune_epochs 3" in note
-
-
 def test_groups_share_dense_networks_where_any_two_of_them_do():
     groups = pd.DataFrame({"method": ["a", "a", "b", "b", "c"], "dense_run_id": ["one", "two", "two", "three", "two"]})
     assert share_dense_networks(groups, ["method"])
     assert not share_dense_networks(groups.assign(dense_run_id=["one", "two", "two", "three", "three"]), ["method"])
     assert share_dense_networks(groups[:2], ["method"])
-
-
-def test_a_second_pruning_has_a_control_of_its_own():
-    made = study(toy("mp", 2, [1.2, 1.4], iteration="1"), toy("none", 1, [1, 1], iteration="1"))
-    more = toy("none", 1, [2, 2], iteration="2")
-    for both in (study(made, more), study(more, made)):
-        summaries = cells.cells(run_arrays(both)).set_index("pruner")
-        assert summaries.loc["mp", "alpha_minus_none"] == pytest.approx(0.3)
 
 
 FLOAT32 = {"number_format": "float32"}
@@ -346,23 +280,9 @@ def test_methods_are_named_by_what_differs_and_levels_are_ratios_sparsities_or_b
     assert setting_letters(made, shown_settings(made)) == {}
 
 
-def test_the_level_of_a_run_without_a_sparsity_is_its_ratio():
-    assert [level(run) for run in toy("mp", 4, [1], **ANEW).to_dict("records")] == [4.0]
-    assert [level(run) for run in toy("mp", 4, [1], **ANEW, sparsity="much").to_dict("records")] == [4.0]
-
-
 def test_a_number_format_is_shown_even_if_every_run_has_it():
     assert shown(toy("mp", 2, [1], number_format="fixed-int8")) == ["number_format"]
     assert shown(toy("mp", 2, [1], **FLOAT32)) == []
-
-
-def test_a_precision_tells_cells_apart_and_is_named_where_it_is_not_float32():
-    made = study(toy("mp", 2, [1, 1.1], precision="float32"), toy("mp", 2, [1, 1.2], precision="bf16"))
-    assert len(cut(made)) == 2
-    labels = [method_label(run, shown_settings(made)) for run in made.to_dict("records")]
-    assert labels == ["mp", "mp", "mp bf16", "mp bf16"]
-    assert shown(toy("mp", 2, [1], precision="bf16")) == ["precision"]
-    assert shown(toy("mp", 2, [1], precision="float32")) == []
 
 
 def test_number_formats_are_not_pruned_and_have_fewer_bits():

@@ -4,7 +4,7 @@ import pytest
 from analysis.statistics.intensification import weighted_alpha
 from analysis.statistics.new_images import alpha_new
 from analysis.statistics.recalls import Recalls
-from analysis.statistics.summaries import cell_summary, ratio_summary
+from analysis.study.cells import cell_summary, ratio_summary
 from tests.analysis.statistics.test_new_images import predictions, recalls
 
 
