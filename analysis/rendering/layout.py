@@ -1,4 +1,4 @@
-"""Pages of panels: a title and a legend above, the panels in a grid or one below the other, and a note below."""
+"""Pages of panels: a title and a legend above, the panels in a grid, and a note below."""
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -21,9 +21,8 @@ from analysis.common.printable import printable
 from analysis.rendering.picture_text import fitted_name, name_in_legend, name_in_picture, width_in_picture
 
 DPI = 120
-NARROW = 4.6  # inches, width of a figure for a telephone; its letters are as large as the text of the page
 TITLE_SIZE = 10  # points, font size above a panel
-_NARROWEST = 5.6  # inches, least width of a page that is not narrow
+_NARROWEST = 5.6  # inches, least width of a page
 _LONGEST_TITLE = 400
 _PAD = 0.04  # inches, around a panel and between the words above and below the panels
 _TITLE, _ENTRY, _NOTE = 0.22, 0.2, 0.14  # inches, height of a line of the title, the legend and the note
@@ -47,8 +46,8 @@ class Panel(NamedTuple):
     title : str
         May contain names of unknown origin; lines too long for the panel are broken and cut.
     across, up : str
-        Labels of the axes. Unless the page is narrow, a label is left out if a panel below (for `across`) or on the
-        left (for `up`) has the same label.
+        Labels of the axes. A label is left out if a panel below (for `across`) or on the left (for `up`) has the same
+        label.
     """
 
     draw: Callable[[Axes, Any], None]
@@ -66,7 +65,6 @@ def draw(
     title: str = "",
     note: str = "",
     legend: Sequence[Line2D] | None = None,
-    narrow: bool = False,
     sharex: bool | str = False,
     sharey: bool | str = False,
     widths: Sequence[float] = (),
@@ -86,42 +84,35 @@ def draw(
     legend : sequence of Line2D, optional
         Entries of the legend, as `handle` makes them. By default, one for each label used in panels that have no legend
         themselves.
-    narrow : bool
-        Put the panels one below the other, for a narrow window: row by row, or column by column if `sharex` is `col`.
     sharex, sharey : bool, "col" or "row"
-        Which panels share an axis, whether or not the page is narrow. Unless the page is narrow, tick labels of a
-        shared x axis are only at the lowest panel of a column, and those of a shared y axis only at the leftmost panel
-        of a row.
+        Which panels share an axis. Tick labels of a shared x axis are only at the lowest panel of a column, and those
+        of a shared y axis only at the leftmost panel of a row.
     widths : sequence of float
         Relative widths of the columns, equal by default.
     """
     columns = columns or len(panels)
     present = {divmod(index, columns): panel for index, panel in enumerate(panels) if panel}
-    cells = _cells(list(present), narrow=narrow, by_column=sharex == "col")
-    shape = 1 + max((row for row, _ in cells.values()), default=0), 1 if narrow else columns
-    width = NARROW if narrow else max(size[0] * columns, _NARROWEST)
-    figure = Figure((width, size[1] * shape[0]), dpi=DPI)
-    spec = figure.add_gridspec(*shape)
-    grid = {place: figure.add_subplot(spec[cells[place]]) for place in present}
+    rows = 1 + max((row for row, _ in present), default=0)
+    width = max(size[0] * columns, _NARROWEST)
+    figure = Figure((width, size[1] * rows), dpi=DPI)
+    spec = figure.add_gridspec(rows, columns)
+    grid = {place: figure.add_subplot(spec[place]) for place in present}
     _share(grid, sharex, sharey)
     beside = _BESIDE_TITLE if sharey in (True, "row") else _BESIDE_NUMBERS
     for axes, panel in zip(grid.values(), present.values(), strict=True):
         axes.tick_params(labelsize=8)
         panel.draw(axes, panel.rows)
-        _name(axes, panel, 72 * width / shape[1] - beside)
-    if not narrow:
-        _write_once(grid)
-        width += sum(
-            max((_names_room(axes) for (_, at), axes in grid.items() if at == column), default=0)
-            for column in range(columns)
-        )
+        _name(axes, panel, 72 * width / columns - beside)
+    _write_once(grid)
+    width += sum(
+        max((_names_room(axes) for (_, at), axes in grid.items() if at == column), default=0)
+        for column in range(columns)
+    )
     above, below, height = _write_words(
         figure, width, title, note, _labelled(figure.axes) if legend is None else legend
     )
-    figure.set_size_inches(width, size[1] * shape[0] + height)
-    ratios = np.array(widths if widths and not narrow else [1.0] * shape[1])
-    in_cells = {cells[place]: axes for place, axes in grid.items()}
-    figure.set_layout_engine(_Layout(in_cells, shape[0], ratios, above, below))
+    figure.set_size_inches(width, size[1] * rows + height)
+    figure.set_layout_engine(_Layout(grid, rows, np.array(widths or [1.0] * columns), above, below))
     return figure
 
 
@@ -147,14 +138,6 @@ def _write_words(
 def handle(label: str, **style: Any) -> Line2D:
     """Return a legend entry."""
     return Line2D([], [], label=name_in_legend(label), **{"markersize": 5, **style})
-
-
-def _cells(places: Sequence[_Place], *, narrow: bool, by_column: bool) -> dict[_Place, _Place]:
-    """Return the place of each panel on the page; a narrow page has the panels one below the other."""
-    if not narrow:
-        return {place: place for place in places}
-    order = sorted(places, key=lambda place: place[::-1]) if by_column else places
-    return {place: (index, 0) for index, place in enumerate(order)}
 
 
 def _lines(text: str) -> int:

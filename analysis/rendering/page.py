@@ -2,11 +2,11 @@
 
 import base64
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import jinja2
 import pandas as pd
@@ -28,11 +28,10 @@ _PLACE = (schema.DATASET, schema.MODEL)
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, the name of its files without ending, and the figure that a narrow window shows instead, if any."""
+    """A figure, and the name of its files without ending."""
 
     name: str
     figure: Figure
-    narrow: Figure | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,6 @@ class Items:
     sentences: Sequence[str]
 
 
-Drawn = TypeVar("Drawn")
 Block: TypeAlias = str | Caption | Items | pd.DataFrame | Picture
 
 
@@ -111,49 +109,24 @@ class Report:
         return {picture.name: picture.figure for picture in self._pictures}
 
     @property
-    def narrow_figures(self) -> dict[str, Figure]:
-        """The figures for narrow windows by file name without ending."""
-        return {_narrow(each.name): each.narrow for each in self._pictures if each.narrow is not None}
-
-    @property
     def _pictures(self) -> list[Picture]:
         blocks = (block for section in self.sections for block in section.blocks)
         return [block for block in blocks if isinstance(block, Picture)]
 
 
-def pictures(figures: Mapping[str, Figure | None], narrow: Mapping[str, Figure] | None = None) -> list[Picture]:
-    """Return the figures that are not None as blocks of a section.
-
-    Parameters
-    ----------
-    figures : mapping of str to Figure or None
-        Figures by file name without ending.
-    narrow : mapping of str to Figure, optional
-        Figures for a narrow window, by the same names.
-    """
-    return [Picture(name, figure, (narrow or {}).get(name)) for name, figure in figures.items() if figure is not None]
+def pictures(figures: Mapping[str, Figure | None]) -> list[Picture]:
+    """Return the figures that are not None as blocks of a section, given by file name without ending."""
+    return [Picture(name, figure) for name, figure in figures.items() if figure is not None]
 
 
-def numbered(start: str, drawn: Sequence[Figure | None], narrow: Sequence[Figure | None] = ()) -> list[Picture]:
+def numbered(start: str, drawn: Sequence[Figure | None]) -> list[Picture]:
     """Return the figures of a kind as pictures named `start`, `start_2`, ...; a missing figure's number is skipped."""
-    wide, folded = (
-        {picture_name(start, place): figure for place, figure in enumerate(figures)} for figures in (drawn, narrow)
-    )
-    return pictures(wide, {name: figure for name, figure in folded.items() if figure is not None})
-
-
-def at_both_widths(draw: Callable[..., Drawn], *arguments: Any) -> tuple[Drawn, Drawn]:
-    """Call a drawing function twice: for the page (`narrow=False`), and for a narrow window (`narrow=True`)."""
-    return draw(*arguments, narrow=False), draw(*arguments, narrow=True)
+    return pictures({picture_name(start, place): figure for place, figure in enumerate(drawn)})
 
 
 def picture_name(start: str, place: int) -> str:
     """Return the name of the figure at a position, counted from 0: `start`, `start_2`, ..."""
     return f"{start}_{place + 1}" if place else start
-
-
-def _narrow(name: str) -> str:
-    return f"{name}_narrow"
 
 
 def write(report: Report, output: Path) -> list[Path]:
@@ -183,9 +156,7 @@ def write(report: Report, output: Path) -> list[Path]:
             csv_text.write(table, folder / name, missing=NOT_AVAILABLE)
         (folder / "report.md").write_text(markdown(report), encoding="utf-8")
         figure_files.write(report.figures, folder / "figures", [PNG, SVG])
-        figure_files.write(report.narrow_figures, folder / "figures", [SVG])
-        names = [*report.figures, *report.narrow_figures]
-        drawings = {name: (folder / "figures" / f"{name}{SVG}").read_bytes() for name in names}
+        drawings = {name: (folder / "figures" / f"{name}{SVG}").read_bytes() for name in report.figures}
         (folder / "report.html").write_text(html_page(report, drawings), encoding="utf-8")
         return files.written(folder)
 
@@ -257,9 +228,8 @@ def html_page(report: Report, drawings: Mapping[str, bytes]) -> str:
 def _html_block(block: Block, drawings: Mapping[str, bytes]) -> dict[str, Any]:
     """Return the values that the template needs to show a block."""
     match block:
-        case Picture(name, figure, narrow):
-            values = {"picture": _encoded(drawings[name]), "title": _title(figure)}
-            return values if narrow is None else {**values, "narrow": _encoded(drawings[_narrow(name)])}
+        case Picture(name, figure):
+            return {"picture": base64.b64encode(drawings[name]).decode(), "title": _title(figure)}
         case pd.DataFrame():
             longest = block.map(lambda value: len(str(value))).to_numpy().max(initial=0)
             parts = _under_headings(block)
@@ -271,10 +241,6 @@ def _html_block(block: Block, drawings: Mapping[str, bytes]) -> dict[str, Any]:
             return {"sentences": sentences}
         case _:
             return {"text": block}
-
-
-def _encoded(drawing: bytes) -> str:
-    return base64.b64encode(drawing).decode()
 
 
 def _printable(value: Any) -> Any:

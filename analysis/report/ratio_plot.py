@@ -151,8 +151,6 @@ def against_ratio(
     title: str,
     note: str,
     handles: Sequence[Line2D] = (),
-    *,
-    narrow: bool = False,
 ) -> Figure:
     """Draw a column of panels for each data set and model, against the ratio. A stripe marks the verdict's ratio.
 
@@ -166,8 +164,6 @@ def against_ratio(
     title, note : str
     handles : sequence of Line2D
         Further legend entries, after those of the methods.
-    narrow : bool
-        Draw all panels one below the other, for a narrow window.
     """
     styles, method_handles = styles_of([workload.lines for workload in group])
     panels_of = [_panels_of(workload, rows, styles, study) for workload in group]
@@ -178,7 +174,6 @@ def against_ratio(
         title=title,
         note=note,
         legend=[*method_handles, *handles],
-        narrow=narrow,
         sharex="col",
     )
     for start in range(0, len(figure.axes), len(group)):

@@ -40,7 +40,6 @@ SECTIONS: tuple[SectionFunction, ...] = (
     compared_methods.settings,
     first_screen.costs,
     first_screen.class_losses,
-    first_screen.sizes,
     first_screen.slopes,
     first_screen.number_formats,
     compared_methods.section,

@@ -60,7 +60,7 @@ OUTCOMES = (
 )
 
 
-def costs(study: StudyData, *, narrow: bool = False) -> list[Figure]:
+def costs(study: StudyData) -> list[Figure]:
     """Draw the change of accuracy and the costs of the classes, in at most four rows a figure.
 
     There is a row for each data set and model, or several if there are many methods.
@@ -74,17 +74,15 @@ def costs(study: StudyData, *, narrow: bool = False) -> list[Figure]:
     Parameters
     ----------
     study : StudyData
-    narrow : bool
-        Draw the two panels of a data set and model one below the other, for a narrow window.
     """
     with_ratio = study.cells[~in_number_format(study.cells)]
     pruned_groups = (
         [workload for workload in group if is_pruned(workload.cells).any()] for group in groups(with_ratio, study)
     )
-    return [_figure(workloads, study, narrow=narrow) for workloads in pruned_groups if workloads]
+    return [_figure(workloads, study) for workloads in pruned_groups if workloads]
 
 
-def _figure(workloads: Sequence[PlottedWorkload], study: StudyData, *, narrow: bool) -> Figure:
+def _figure(workloads: Sequence[PlottedWorkload], study: StudyData) -> Figure:
     lines = [_pruned_lines(workload, study) for workload in workloads]
     styles, handles = styles_of(lines)
     outcomes = [outcome for outcome in OUTCOMES if any(_has_marks(methods, outcome, study) for methods in lines)]
@@ -105,7 +103,6 @@ def _figure(workloads: Sequence[PlottedWorkload], study: StudyData, *, narrow: b
         len(outcomes),
         size=(_WIDTH / len(outcomes), _HEIGHT),
         legend=[*handles, handle(f"{CONTROL} (control)" if has_control else "dense", color="black")],
-        narrow=narrow,
     )
 
 

@@ -7,14 +7,13 @@ import pandas as pd
 from analysis.compare.cost_text import classes_shown
 from analysis.rendering.drawing import share_scale
 from analysis.rendering.formats import decimals, number, short_ratio, values_with_intervals, with_interval
-from analysis.rendering.page import Block, Caption, Picture, Section, at_both_widths, numbered, picture_name
+from analysis.rendering.page import Block, Caption, Picture, Section, numbered
 from analysis.report.class_order import class_orders
 from analysis.report.first_screen import class_figures, figures
 from analysis.report.first_screen import costs as cost_figures
 from analysis.report.first_screen import number_formats as quantized
 from analysis.report.first_screen.class_table import class_table
 from analysis.report.first_screen.proportions import EXPECTATIONS, in_proportion
-from analysis.report.first_screen.weakest import with_weakest
 from analysis.report.verdict import places
 from analysis.runs import schema
 from analysis.statistics.intensification import unbalanced
@@ -71,20 +70,13 @@ _FILES = (
 
 def costs(study: StudyData) -> Section | None:
     """Return the section on accuracy and the worst class, relative to the control; None if no network is pruned."""
-    pictures_shown = numbered("accuracy", *at_both_widths(cost_figures.costs, study))
+    pictures_shown = numbered("accuracy", cost_figures.costs(study))
     if not pictures_shown:
         return None
     pruned_cells = _pruned_cells(study)
     without = [_COSTS_WITHOUT_CONTROL] if (pruned_cells["n_none"] == 0).any() else []
     several = [_OWN_SCALES] if len(places(pruned_cells)) > 1 else []
     return Section("What pruning costs", [*pictures_shown, _COSTS, *several, *without])
-
-
-def sizes(study: StudyData) -> Section | None:
-    """Return the section on the recall of the weakest class against the size of the model."""
-    cells = with_weakest(study)
-    blocks = numbered("model_size", *at_both_widths(figures.sizes, study, cells))
-    return Section("Model size", blocks) if blocks else None
 
 
 def class_losses(study: StudyData) -> Section | None:
@@ -100,9 +92,7 @@ def class_losses(study: StudyData) -> Section | None:
     losses = _losses_pictures("class_losses", study, leading)
     blocks: list[Block] = [_CLASSES, *([EXPECTATIONS] if any(proportions) else [])]
     for index, (cells, of_proportion) in enumerate(zip(leading, proportions, strict=True)):
-        recalls = at_both_widths(class_figures.class_recalls, study, cells.iloc[0])
-        blocks += [Picture(picture_name("class_recalls", index), *recalls), losses[index], *of_proportion]
-        blocks += class_table(study, cells.iloc[0])
+        blocks += [losses[index], *of_proportion, *class_table(study, cells.iloc[0])]
     return Section("What each class loses", blocks, tables=tables)
 
 
@@ -126,7 +116,7 @@ def slopes(study: StudyData) -> Section | None:
     """Return the section on alpha and the raw slope; None if all networks were only quantized."""
     if in_number_format(study.cells).all():
         return None
-    blocks: list[Block] = [_SLOPES, *numbered("slopes", *at_both_widths(figures.slopes, study))]
+    blocks: list[Block] = [_SLOPES, *numbered("slopes", figures.slopes(study))]
     for workload, rows in places(_pruned_cells(study)):
         cells = at_the_ratio(study, rows)
         blocks += [Caption(_workload_title(workload), f"{_ratios(cells)}."), _slope_table(cells, study)]
@@ -141,12 +131,9 @@ def files(study: StudyData) -> Section:
 def _losses_pictures(start: str, study: StudyData, cells: Sequence[pd.DataFrame]) -> list[Picture]:
     """Return a picture of losses for the cells of each data set and model, all with the same scale."""
     orders = class_orders(study)
-    wide, narrow = (
-        [class_figures.class_losses(study, rows, orders[rows[schema.DATASET].iloc[0]], narrow=narrow) for rows in cells]
-        for narrow in (False, True)
-    )
-    share_scale(axes for figure in (*wide, *narrow) for axes in figure.axes)
-    return numbered(start, wide, narrow)
+    drawn = [class_figures.class_losses(study, rows, orders[rows[schema.DATASET].iloc[0]]) for rows in cells]
+    share_scale(axes for figure in drawn for axes in figure.axes)
+    return numbered(start, drawn)
 
 
 def _pruned_cells(study: StudyData) -> pd.DataFrame:

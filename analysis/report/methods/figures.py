@@ -13,7 +13,7 @@ from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL
 from analysis.rendering.formats import short_ratio
 from analysis.rendering.layout import Panel, draw
 from analysis.rendering.panels import interval_limits, intervals, name_rows
-from analysis.rendering.picture_text import fitted_name, name_in_picture
+from analysis.rendering.picture_text import name_in_picture
 from analysis.report.methods import compare as methods
 from analysis.report.methods.tables import TITLES, at_chance, scale
 from analysis.runs import schema
@@ -21,7 +21,6 @@ from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.study.settings import ITERATION
 
 _PANEL_WIDTH, _ROW_HEIGHT = 2.4, 0.3  # inches
-_WIDEST_NAME, _LETTERS = 125, 7.5  # points, in a narrow window
 _HIGHER_IS_BETTER = (methods.ACCURACY, methods.WEAKEST)
 _LOWER_IS_BETTER = (methods.LOSS, methods.EXCESS)
 _COMPARED = {
@@ -50,7 +49,7 @@ _MOST_LEVELS = 4  # maximum number of levels of iterative pruning in a figure
 _SHOWN = (methods.ACCURACY, methods.EXCESS, methods.RAW_SLOPE, methods.ALPHA_NEW, methods.ALPHA_BEYOND)
 
 
-def figures(frame: pd.DataFrame, *, narrow: bool = False) -> dict[str, Figure]:
+def figures(frame: pd.DataFrame) -> dict[str, Figure]:
     """Draw a forest plot for each data set, model and kind of comparison, keyed by file name without extension.
 
     Comparisons with the control are left out: the first screen of a report draws them.
@@ -59,26 +58,22 @@ def figures(frame: pd.DataFrame, *, narrow: bool = False) -> dict[str, Figure]:
     ----------
     frame : DataFrame
         As `compare.compare` returns it.
-    narrow : bool
-        Draw the panels one below the other, for a narrow window.
     """
     return {
-        f"methods_{number}_{comparison}": forest(rows, narrow=narrow)
+        f"methods_{number}_{comparison}": forest(rows)
         for number, (_, group) in enumerate(frame.groupby([schema.DATASET, schema.MODEL]), start=1)
         for comparison, rows in group.groupby("comparison", sort=False)
         if comparison != methods.AGAINST_CONTROL
     }
 
 
-def forest(frame: pd.DataFrame, *, narrow: bool = False) -> Figure:
+def forest(frame: pd.DataFrame) -> Figure:
     """Draw differences with their intervals: a panel for each outcome, with a row for each ratio and method.
 
     Parameters
     ----------
     frame : DataFrame
         Rows of `compare.compare` for one data set, model and kind of comparison.
-    narrow : bool
-        As for `figures`.
     """
     frame = _with_few_levels(frame).sort_values(schema.RATIO, kind="stable")
     one_outcome = frame[frame["outcome"] == methods.ALPHA]
@@ -86,10 +81,10 @@ def forest(frame: pd.DataFrame, *, narrow: bool = False) -> Figure:
     comparison = _COMPARED[first["comparison"]].format(baseline=baselines[0] if len(baselines) == 1 else "the baseline")
     title = f"Differences, {comparison}: {first[schema.DATASET]}, {first[schema.MODEL]}"
     headings = [f"ratio {short_ratio(ratio)}" for ratio in one_outcome[schema.RATIO]]
-    return _draw(frame, headings, _names(one_outcome), title, f"{_NOTE}; diamond: primary comparison.", narrow=narrow)
+    return _draw(frame, headings, _names(one_outcome), title, f"{_NOTE}; diamond: primary comparison.")
 
 
-def forest_at_same_accuracy(frame: pd.DataFrame, accuracy: str, *, narrow: bool = False) -> Figure:
+def forest_at_same_accuracy(frame: pd.DataFrame, accuracy: str) -> Figure:
     """Draw differences at the same accuracy: a panel for each outcome, with a row for each data set and method.
 
     Parameters
@@ -98,15 +93,13 @@ def forest_at_same_accuracy(frame: pd.DataFrame, accuracy: str, *, narrow: bool 
         Rows of `same_accuracy.same_accuracy` for one number of points below the control.
     accuracy : str
         The accuracy in words, for the title.
-    narrow : bool
-        As for `figures`.
     """
     frame = frame.assign(primary=False).sort_values([schema.DATASET, schema.MODEL], kind="stable")
     one_outcome = frame[frame["outcome"] == methods.ALPHA_NEW]
     headings = list(one_outcome[schema.DATASET] + ", " + one_outcome[schema.MODEL])
     names = list(_against(one_outcome) + one_outcome["is_equal"].map({True: "", False: " †"}))
     title = f"Differences at the same accuracy, {accuracy}"
-    return _draw(frame, headings, names, title, f"{_NOTE}. †: the accuracies are not shown to be equal.", narrow=narrow)
+    return _draw(frame, headings, names, title, f"{_NOTE}. †: the accuracies are not shown to be equal.")
 
 
 def color_of(outcome: str, low: float, high: float, no_effect: float = 0) -> str:
@@ -127,34 +120,28 @@ def color_of(outcome: str, low: float, high: float, no_effect: float = 0) -> str
     return BELOW if (low > no_effect) == (outcome in _HIGHER_IS_BETTER) else ABOVE
 
 
-def _draw(
-    frame: pd.DataFrame, headings: Sequence[str], names: Sequence[str], title: str, note: str, *, narrow: bool
-) -> Figure:
+def _draw(frame: pd.DataFrame, headings: Sequence[str], names: Sequence[str], title: str, note: str) -> Figure:
     """Draw a panel for each outcome. Consecutive equal headings are written once, above their rows."""
     starts = [index for index, heading in enumerate(headings) if index == 0 or heading != headings[index - 1]]
     heights = np.arange(len(names)) + np.searchsorted(starts, np.arange(len(names)), side="right")
-    if narrow:
-        names = [fitted_name(name, _WIDEST_NAME, _LETTERS, lines=2) for name in names]
     labels = np.full(heights[-1] + 1, "", dtype=object)
     labels[heights], labels[heights[starts] - 1] = names, [headings[index] for index in starts]
     by_outcome = dict(list(frame.groupby("outcome")))
     panels = [
         Panel(
-            partial(_draw_forest, labels=labels.tolist(), headings=headings, letters=_LETTERS if narrow else 8),
+            partial(_draw_forest, labels=labels.tolist(), headings=headings),
             pd.DataFrame([_interval(row) for row in by_outcome[outcome].to_dict("records")]).assign(place=heights),
             TITLES[outcome].replace(" beyond ", "\nbeyond "),
         )
         for outcome in _outcomes(frame)
     ]
     size = _PANEL_WIDTH, _ROW_HEIGHT * len(labels) + 0.6
-    return draw(panels, size=size, title=title, note=note, narrow=narrow, sharey=True)
+    return draw(panels, size=size, title=title, note=note, sharey=True)
 
 
-def _draw_forest(
-    axes: Axes, rows: pd.DataFrame, labels: Sequence[str], headings: Sequence[str], letters: float
-) -> None:
+def _draw_forest(axes: Axes, rows: pd.DataFrame, labels: Sequence[str], headings: Sequence[str]) -> None:
     intervals(axes, rows, limits=interval_limits(rows, 0))
-    name_rows(axes, labels, size=letters, bold=headings)
+    name_rows(axes, labels, size=8, bold=headings)
 
 
 def _with_few_levels(frame: pd.DataFrame) -> pd.DataFrame:

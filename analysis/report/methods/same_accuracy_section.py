@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from analysis.rendering.formats import short_ratio
-from analysis.rendering.page import Block, Caption, Picture, Section, at_both_widths, picture_name
+from analysis.rendering.page import Block, Caption, Picture, Section, picture_name
 from analysis.report.methods import tables
 from analysis.report.methods.figures import forest_at_same_accuracy
 from analysis.report.methods.same_accuracy import BELOW, EQUAL, TOLERANCE, same_accuracy
@@ -42,8 +42,7 @@ def _blocks(comparisons: pd.DataFrame) -> Iterator[Block]:
         accuracy = f"{points:g} {'point' if points == 1 else 'points'} below the control"
         yield Caption(f"{accuracy}.", "")
         yield _table(rows)
-        drawn = at_both_widths(forest_at_same_accuracy, rows, accuracy)
-        yield Picture(picture_name("same_accuracy", index), *drawn)
+        yield Picture(picture_name("same_accuracy", index), forest_at_same_accuracy(rows, accuracy))
 
 
 def _table(rows: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from analysis.rendering.formats import short_ratio
-from analysis.rendering.page import Block, Section, at_both_widths, pictures
+from analysis.rendering.page import Block, Section, pictures
 from analysis.report.methods import compare as methods
 from analysis.report.methods import figures, tables
 from analysis.runs import schema
@@ -55,8 +55,7 @@ def section(study: StudyData) -> Section | None:
     if comparisons.empty:
         return Section(_TITLE, on_primaries) if on_primaries else None
     named_comparisons = comparisons.replace({"method": study.names, "baseline": study.names})
-    wide, narrow = at_both_widths(figures.figures, named_comparisons)
-    blocks = [*on_primaries, *_blocks(named_comparisons), *pictures(wide, narrow)]
+    blocks = [*on_primaries, *_blocks(named_comparisons), *pictures(figures.figures(named_comparisons))]
     return Section(_TITLE, blocks, tables={"methods.csv": comparisons})
 
 

@@ -36,7 +36,7 @@ _OF_MITIGATIONS = (BELOW, ABOVE)  # more than two are hard to tell apart
 _Rows = dict[str, tuple[MitigationCell, str]]
 
 
-def by_class(cells: Cells, orders: Mapping[str, Sequence[str]], *, narrow: bool = False) -> list[Figure]:
+def by_class(cells: Cells, orders: Mapping[str, Sequence[str]]) -> list[Figure]:
     """Return a figure for each model and kind of pruning that has a mitigation, with a panel for each data set.
 
     All panels have the same scale.
@@ -46,8 +46,6 @@ def by_class(cells: Cells, orders: Mapping[str, Sequence[str]], *, narrow: bool 
     cells : Cells
     orders : dict of data set -> classes
         All classes, from top to bottom.
-    narrow : bool
-        Draw the panels one below the other, for a narrow window.
     """
     kinds: dict[tuple[Any, ...], list[_MitigationComparison]] = {}
     for comparison in _comparisons(cells):
@@ -57,7 +55,7 @@ def by_class(cells: Cells, orders: Mapping[str, Sequence[str]], *, narrow: bool 
     for workload in sorted(kinds, key=lambda workload: (labels[workload][0], by_ratio(labels[workload][1:]))):
         model, _, label = labels[workload]
         title = f"What each class loses beyond the accuracy: {model}, {label}"
-        drawn.append(_figure(kinds[workload], title, orders, narrow=narrow))
+        drawn.append(_figure(kinds[workload], title, orders))
     share_scale(axes for figure in drawn for axes in figure.axes)
     return drawn
 
@@ -127,7 +125,7 @@ def _order(rows: _Rows, classes: Sequence[str], order: Sequence[str]) -> np.ndar
 
 
 def _figure(
-    comparisons: Sequence[_MitigationComparison], title: str, class_orders: Mapping[str, Sequence[str]], *, narrow: bool
+    comparisons: Sequence[_MitigationComparison], title: str, class_orders: Mapping[str, Sequence[str]]
 ) -> Figure:
     mitigations = _best(comparisons)
     panels = [(each.plain, rows) for each in comparisons if (rows := _rows(each, mitigations))]
@@ -147,7 +145,6 @@ def _figure(
         title=title,
         note=_NOTE,
         legend=[handle(label, color=color, marker="o", linestyle="") for label, color in colors.items()],
-        narrow=narrow,
     )
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.compare.cost_text import class_shown
 from analysis.rendering.formats import decimals, p_value, with_interval
-from analysis.rendering.page import Block, Caption, Section, at_both_widths, numbered
+from analysis.rendering.page import Block, Caption, Section, numbered
 from analysis.report.class_order import class_orders
 from analysis.report.mitigation import class_figures, figures
 from analysis.report.mitigation.networks import Cells
@@ -19,7 +19,6 @@ from analysis.report.mitigation.outcomes import (
     GAIN_BEYOND,
     MITIGATION,
     NOT_INFERIOR,
-    SURVIVES,
     VAL_EXCESS,
     WEAKEST,
     WORST_CLASS,
@@ -66,17 +65,9 @@ def section(study: StudyData) -> Section | None:
     columns = list(rows_found.columns[2 : list(rows_found.columns).index(MITIGATION)])
     named_rows = rows_found.assign(**{MITIGATION: rows_found[MITIGATION].map(cells.in_words)})
     blocks = [_READING, *_tables(named_rows, columns)]
-    with_survival = [
-        rows
-        for _, rows in named_rows.groupby(schema.MODEL, sort=False)
-        if GAIN in rows and rows.loc[rows[schema.PRUNER] != schema.CONTROL, [GAIN, SURVIVES]].notna().all(axis=1).any()
-    ]
-    drawn = ([figures.survival(rows, columns, narrow=narrow) for rows in with_survival] for narrow in (False, True))
-    survival: list[Block] = [_SURVIVAL, *numbered("mitigation", *drawn)] if with_survival else []
     orders = class_orders(study)
-    of_classes = at_both_widths(class_figures.by_class, cells, orders)
-    by_class = numbered("mitigation_classes", *of_classes)
-    return Section("Mitigations", [*blocks, *by_class, *survival], {"mitigation.csv": rows_found})
+    by_class = numbered("mitigation_classes", class_figures.by_class(cells, orders))
+    return Section("Mitigations", [*blocks, *by_class], {"mitigation.csv": rows_found})
 
 
 def _tables(named_rows: pd.DataFrame, columns: list[str]) -> Iterator[Block]:

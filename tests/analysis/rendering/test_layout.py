@@ -3,7 +3,7 @@
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from analysis.rendering.layout import NARROW, Panel, draw, handle
+from analysis.rendering.layout import Panel, draw, handle
 from tests.text_boxes import hidden_texts
 
 
@@ -62,9 +62,9 @@ def test_ticks_that_the_final_size_adds_have_room():
         assert right.get_tightbbox(renderer).x0 > left.bbox.x1
 
 
-def test_what_panels_have_in_common_is_written_once_on_a_page_and_beside_each_panel_of_a_narrow_one():
+def test_what_panels_have_in_common_is_written_once():
     several = [*panels(2, across="ratio", up="loss"), *panels(2, across="ratio", up="gain")]
-    page, narrow = (draw(several, 2, size=(3, 2), sharex=True, narrow=narrow) for narrow in (False, True))
+    page = draw(several, 2, size=(3, 2), sharex=True)
     assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in page.axes] == [
         ("", "loss"),
         ("", ""),
@@ -74,30 +74,6 @@ def test_what_panels_have_in_common_is_written_once_on_a_page_and_beside_each_pa
     assert [any(label.get_visible() for label in axes.get_xticklabels()) for axes in page.axes] == [False] * 2 + [
         True
     ] * 2
-    assert [axes.get_ylabel() for axes in narrow.axes] == ["loss", "loss", "gain", "gain"]
-    assert all(axes.get_xlabel() for axes in narrow.axes)
-
-
-@pytest.mark.parametrize(("sharex", "by_column"), [(True, False), ("col", True)])
-def test_a_narrow_page_has_its_panels_one_below_the_other(sharex, by_column):
-    """They are as high as on a wide page, and share the axes that they share there."""
-    wide, narrow = (
-        draw(panels(6), 3, size=(4, 3), title="a title", note="a note " * 60, narrow=each, sharex=sharex, sharey="row")
-        for each in (False, True)
-    )
-    first, second, _, below, *_ = narrow.axes
-    first.set_xlim(3, 4)
-    assert below.get_xlim() == (3, 4)
-    assert (second.get_xlim() == (3, 4)) == (sharex is True)
-    first.set_ylim(5, 6)
-    assert second.get_ylim() == (5, 6) != below.get_ylim()
-    for figure in (wide, narrow):
-        assert hidden_texts(figure) == []
-    assert narrow.get_figwidth() == NARROW
-    assert narrow.axes[0].bbox.height == pytest.approx(wide.axes[0].bbox.height, rel=0.2)
-    order = sorted(range(6), key=lambda index: -narrow.axes[index].get_position().y0)
-    assert order == ([0, 3, 1, 4, 2, 5] if by_column else list(range(6)))
-    assert narrow.axes[order[-1]].get_position().y0 > 0
 
 
 def test_a_legend_has_each_label_of_the_panels_once_and_makes_room_for_itself():

@@ -258,15 +258,6 @@ def test_settings_have_letters_and_one_key_before_any_number():
     assert report.report(one, ReportOptions()).shown[0].title == "What pruning costs"
 
 
-@pytest.mark.slow
-def test_no_line_is_the_mean_of_dense_networks_that_settings_do_not_share():
-    for apart in (False, True):
-        figures = report.report(StudyData(two_recipes(apart=apart)), ReportOptions()).figures
-        (axes,) = figures["model_size"].axes
-        dashed = [line for line in axes.lines if line.get_linestyle() == "--" and line.get_color() == "black"]
-        assert [line.get_ydata()[0] for line in dashed] == ([] if apart else [pytest.approx(0.7)])
-
-
 class TestCommand:
     def test_an_empty_experiment_names_the_others(self, store_uri):
         MlflowClient().search_experiments()
@@ -309,7 +300,7 @@ def test_markup_in_every_name_of_a_study__adds_nothing_to_its_report_but_words(t
     made = of_names("../a|<b>", "`net`</title><script>", "_mine:[x](javascript:y)", classes, "<i>n|o</i>", "@*x*\n# y")
     assert (made.figures.keys(), made.tables.keys()) == (plain.figures.keys(), plain.tables.keys())
     page.write(made, tmp_path)
-    no_pictures = dict.fromkeys([*plain.figures, *plain.narrow_figures], b"")
+    no_pictures = dict.fromkeys(plain.figures, b"")
     assert Elements((tmp_path / "report.html").read_text()).found == Elements(page.html_page(plain, no_pictures)).found
     assert parsed((tmp_path / "report.md").read_text())[0] == parsed(page.markdown(plain))[0]
     assert all(ET.parse(path) for path in tmp_path.rglob("*.svg"))

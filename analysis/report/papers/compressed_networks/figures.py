@@ -48,9 +48,7 @@ _MOST_COLUMNS = 5
 _FAR = 5  # a cell that loses this many times more accuracy than the next is given as a number
 
 
-def counts(
-    study: StudyData, summary: pd.DataFrame, tested: pd.DataFrame | None = None, *, narrow: bool = False
-) -> list[Figure]:
+def counts(study: StudyData, summary: pd.DataFrame, tested: pd.DataFrame | None = None) -> list[Figure]:
     """Draw PIEs of halves, and perhaps significant classes, against the ratio, with at most four columns in a figure.
 
     Parameters
@@ -60,8 +58,6 @@ def counts(
         As `exemplars.exemplars` returns it.
     tested : DataFrame, optional
         As `populations.significant_classes` returns it. If not given, classes are not drawn.
-    narrow : bool
-        Draw all panels one below the other, for a narrow window.
     """
     key = study.cell_key
     counts_of_cells = summary[[*key, *_OF_SUMMARY]]
@@ -82,7 +78,7 @@ def counts(
         counted, note = "PIEs and significant classes", f"{_NOTE} {_NOTE_ON_TESTS}"
     title = f"{counted}, by {by}"
     return [
-        against_ratio(group, rows, study, title, f"{note}{_of_same_networks(group, study)}", handles, narrow=narrow)
+        against_ratio(group, rows, study, title, f"{note}{_of_same_networks(group, study)}", handles)
         for group in groups(cells[n_with_pies > 0], study)
     ]
 
@@ -190,9 +186,7 @@ def _set_decades(axes: Axes, low: float, high: float) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def normalised_recall(
-    study: StudyData, cells: pd.DataFrame, significance: pd.DataFrame, *, narrow: bool = False
-) -> Figure | None:
+def normalised_recall(study: StudyData, cells: pd.DataFrame, significance: pd.DataFrame) -> Figure | None:
     """Draw the normalised change of each class's recall, a panel for each ratio of the method of the verdict.
 
     At most six ratios are drawn: the smallest, the largest, and others evenly spaced between them. If there are more
@@ -206,8 +200,6 @@ def normalised_recall(
         Pruned cells of one data set and model or, if there are none, all but the control.
     significance : DataFrame
         As `populations.class_significance` returns it.
-    narrow : bool
-        Draw the panels one below the other, for a narrow window.
 
     Returns
     -------
@@ -230,7 +222,6 @@ def normalised_recall(
         "Each panel has its own scale. Dotted: the change of the accuracy, also in %. Coloured classes are significant "
         "at 5 %, not corrected: recall minus accuracy fell (orange) or rose (blue). Chance alone gives at most about "
         f"one class in twenty.{naming_note}",
-        narrow=narrow,
         sharey=True,
     )
 
@@ -270,7 +261,7 @@ def _draw_many_classes(axes: Axes, rows: pd.DataFrame) -> None:
     axes.set(yticks=[], ylabel=f"{len(rows):,} classes, the worst on top", ylim=(len(rows) - 1 + room, -room))
 
 
-def accuracies(study: StudyData, populations: pd.DataFrame, *, narrow: bool = False) -> list[Figure]:
+def accuracies(study: StudyData, populations: pd.DataFrame) -> list[Figure]:
     """Draw the distribution of accuracies at each level, a figure for each data set and model (Table 1 in print).
 
     Parameters
@@ -278,13 +269,11 @@ def accuracies(study: StudyData, populations: pd.DataFrame, *, narrow: bool = Fa
     study : StudyData
     populations : DataFrame
         As `populations.accuracies` returns it.
-    narrow : bool
-        Draw the panels one below the other, for a narrow window.
     """
-    return [_draw_accuracies(study, name, rows, narrow=narrow) for name, rows in places(populations)]
+    return [_draw_accuracies(study, name, rows) for name, rows in places(populations)]
 
 
-def _draw_accuracies(study: StudyData, name: tuple[str, str], rows: pd.DataFrame, *, narrow: bool) -> Figure:
+def _draw_accuracies(study: StudyData, name: tuple[str, str], rows: pd.DataFrame) -> Figure:
     labels = [study.method(cell) for cell in rows.to_dict("records")]
     methods = list(dict.fromkeys(sorted(labels, key=lambda label: (label.startswith(CONTROL), rank(label)))))
     of_method = [rows[[label == method for label in labels]].sort_values(LEVEL, kind="stable") for method in methods]
@@ -306,7 +295,6 @@ def _draw_accuracies(study: StudyData, name: tuple[str, str], rows: pd.DataFrame
         note="Box: the middle half of a cell's networks; line: their median; whiskers: their range. Networks at chance "
         "are included. Grey: the dense networks of the first cell. Each panel has its own scale; a level far below the "
         "others is given as a number.",
-        narrow=narrow,
     )
 
 

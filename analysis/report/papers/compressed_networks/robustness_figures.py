@@ -36,9 +36,7 @@ _NOTE = (
 )
 
 
-def relative_accuracy(
-    study: StudyData, workload: tuple[str, str], means: pd.DataFrame, *, narrow: bool = False
-) -> Figure:
+def relative_accuracy(study: StudyData, workload: tuple[str, str], means: pd.DataFrame) -> Figure:
     """Draw the change of accuracy under each corruption, a panel for each method and a mark for each level.
 
     The control is drawn too. If there are more than six methods, the six whose accuracy falls most are drawn.
@@ -50,8 +48,6 @@ def relative_accuracy(
         Data set and model.
     means : DataFrame
         Rows of `robustness.corruptions` for this data set and model, without those of single severities.
-    narrow : bool
-        Draw the panels one below the other, for a narrow window.
     """
     methods = {name: _by_level(rows) for name, rows in _by_method(study, means).items()}
     order = means.groupby("corruption")["top1_norm"].mean().sort_values(ascending=False).index
@@ -70,7 +66,6 @@ def relative_accuracy(
         size=(max(_WIDTH, _NARROWEST / across), lines + 0.7),
         title=f"{workload[0]}, {workload[1]}: accuracy on corrupted images, relative to the dense networks",
         note=_NOTE,
-        narrow=narrow,
         sharey=True,
     )
 

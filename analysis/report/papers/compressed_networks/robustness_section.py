@@ -53,11 +53,8 @@ def section(study: StudyData) -> Section | None:
         return Section("Corrupted images", [], notes=left_out) if left_out else None
     means = _means(table)
     of_places = [(workload, rows) for workload, rows in places(means) if len(rows) > 1]
-    drawn = (
-        [robustness_figures.relative_accuracy(study, *of_place, narrow=narrow) for of_place in of_places]
-        for narrow in (False, True)
-    )
-    blocks: list[Block] = [_READING, *numbered("corruptions", *drawn)]
+    drawn = [robustness_figures.relative_accuracy(study, *of_place) for of_place in of_places]
+    blocks: list[Block] = [_READING, *numbered("corruptions", drawn)]
     for (dataset, model), rows in places(means):
         blocks += [Caption(f"{dataset}, {model}.", ""), _shown(study, rows)]
     table = file_table(table, ["corruption", "severity"], study.shown)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.rendering.formats import NOT_AVAILABLE, decimals, rounded, short_ratio, with_interval
-from analysis.rendering.page import Block, Caption, Section, at_both_widths, numbered
+from analysis.rendering.page import Block, Caption, Section, numbered
 from analysis.report.papers.claims import UNTRIED, shown
 from analysis.report.papers.compressed_networks import claims, exemplars, figures, populations, published_values
 from analysis.report.papers.compressed_networks.exemplars import CellExemplars
@@ -118,8 +118,8 @@ def accuracies(study: StudyData) -> Section | None:
     table = populations.accuracies(study.arrays)
     if table.empty:
         return None
-    drawn = at_both_widths(figures.accuracies, study, table)
-    return Section("Accuracy of each network", [_POPULATIONS, *numbered("populations", *drawn)])
+    drawn = figures.accuracies(study, table)
+    return Section("Accuracy of each network", [_POPULATIONS, *numbered("populations", drawn)])
 
 
 def normalised_recall(study: StudyData) -> Section | None:
@@ -129,11 +129,8 @@ def normalised_recall(study: StudyData) -> Section | None:
     if not len(tests) or not len(compressed):
         return None
     of_places = [_pruned_or_all(cells) for _, cells in places(compressed)]
-    drawn = (
-        [figures.normalised_recall(study, cells, tests, narrow=narrow) for cells in of_places]
-        for narrow in (False, True)
-    )
-    return Section("Recall of each class, by ratio", [_CHANGES, *numbered("normalised_recall", *drawn)])
+    drawn = [figures.normalised_recall(study, cells, tests) for cells in of_places]
+    return Section("Recall of each class, by ratio", [_CHANGES, *numbered("normalised_recall", drawn)])
 
 
 def beside_print(study: StudyData) -> Section | None:
@@ -172,9 +169,9 @@ def _blocks(study: StudyData, exemplars: CellExemplars) -> list[Block]:
             blocks += [Caption(f"{dataset}, {model}.", f"Ratio {short_ratio(ratio)}."), _table(study, beside)]
             blocks += _group_tables(study, exemplars.groups, beside)
     tests = tested(study) if study.options.paper else None
-    drawn = at_both_widths(figures.counts, study, summary, tests)
+    drawn = figures.counts(study, summary, tests)
     texts = [_PIES] if tests is None else [_PIES, _TESTS]
-    return [*texts, *numbered("forgotten", *drawn), *blocks] if blocks else []
+    return [*texts, *numbered("forgotten", drawn), *blocks] if blocks else []
 
 
 def _beside(summary: pd.DataFrame, ratio: float) -> pd.Series:

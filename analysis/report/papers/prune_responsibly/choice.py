@@ -6,7 +6,7 @@ from functools import lru_cache
 import pandas as pd
 
 from analysis.rendering.formats import decimals, short_ratio
-from analysis.rendering.page import Block, Caption, Section, at_both_widths, numbered
+from analysis.rendering.page import Block, Caption, Section, numbered
 from analysis.report.papers.prune_responsibly import choice_figures as figures
 from analysis.report.verdict import places
 from analysis.runs import frames, schema
@@ -42,9 +42,9 @@ def section(study: StudyData) -> Section | None:
     if points.empty:
         return None
     tables = {"pareto.csv": operating_points.table(points)}
-    fronts = ([figures.fronts(rows, study, narrow=narrow) for _, rows in places(points)] for narrow in (False, True))
-    curves = at_both_widths(figures.curves, points, study)
-    blocks = [_READING, *_blocks(points, study), *numbered("pareto", *fronts), *numbered("unfairness", *curves)]
+    fronts = [figures.fronts(rows, study) for _, rows in places(points)]
+    curves = figures.curves(points, study)
+    blocks = [_READING, *_blocks(points, study), *numbered("pareto", fronts), *numbered("unfairness", curves)]
     return Section("Fairness against sparsity", blocks, tables)
 
 

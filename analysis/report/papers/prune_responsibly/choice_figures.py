@@ -59,7 +59,7 @@ _PANELS = (
 )
 
 
-def fronts(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> Figure:
+def fronts(points: pd.DataFrame, study: StudyData) -> Figure:
     """Draw the Pareto front of sparsity and fairness, and three views of the front that includes accuracy (Figure 4).
 
     Parameters
@@ -67,8 +67,6 @@ def fronts(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> F
     points : DataFrame
         Points of one data set and model, as `operating_points.points` returns them.
     study : StudyData
-    narrow : bool
-        Draw the panels one below the other, for a narrow window.
     """
     first = points.iloc[0]
     dense = points[points[schema.PRUNER] == DENSE]
@@ -98,7 +96,6 @@ def fronts(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> F
         "networks. Their front has three criteria: sparsity, accuracy, and mean minus worst class. Because a panel "
         "shows only two of them, a point on the front may look worse there than another.",
         legend=[*named, *marks],
-        narrow=narrow,
     )
 
 
@@ -126,7 +123,7 @@ def _draw_points(axes: Axes, lines: Lines, panel: _TradeOffPanel, styles: Styles
     axes.grid(alpha=0.3)
 
 
-def curves(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> list[Figure]:
+def curves(points: pd.DataFrame, study: StudyData) -> list[Figure]:
     """Draw accuracy and unfairness against sparsity, a line for each method and a column for each data set and model.
 
     The figures are like Figures 3b and 3c in print, and have at most four columns. Parameters are as for `fronts`, but
@@ -134,10 +131,10 @@ def curves(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> l
     """
     workloads = places(points)
     groups = [workloads[start : start + _PLACES_A_FIGURE] for start in range(0, len(workloads), _PLACES_A_FIGURE)]
-    return [_curves(group, study, narrow=narrow) for group in groups]
+    return [_curves(group, study) for group in groups]
 
 
-def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: StudyData, *, narrow: bool) -> Figure:
+def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: StudyData) -> Figure:
     lines = [_lines(rows, study) for _, rows in group]
     styles, handles = styles_of(lines)
     return draw(
@@ -160,7 +157,6 @@ def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: StudyD
         "of weights that is pruned, on a scale that spreads high shares. Intervals may leave the panel. Noise in "
         "recalls biases differences between classes upward, for the dense networks too.",
         legend=handles,
-        narrow=narrow,
         sharex="col",
     )
 

@@ -28,7 +28,7 @@ _LETTERS = 9  # points, of the names of classes
 _RANGE = "#d55e00"  # visible on every shade
 
 
-def class_curves(runs: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> Figure:
+def class_curves(runs: pd.DataFrame, study: StudyData) -> Figure:
     """Draw the mean recall of each class against sparsity, a panel for each method (Figures 3a, 5 and 7).
 
     Parameters
@@ -36,8 +36,6 @@ def class_curves(runs: pd.DataFrame, study: StudyData, *, narrow: bool = False) 
     runs : DataFrame
         Pruned runs of one data set and model.
     study : StudyData
-    narrow : bool
-        Draw the panels one below the other, for a narrow window.
     """
     _, before, after = arrays.recalls(runs)
     has = ~np.isnan(before).all(axis=0)
@@ -68,11 +66,10 @@ def class_curves(runs: pd.DataFrame, study: StudyData, *, narrow: bool = False) 
         note="As Figures 3a, 5 and 7 in print. "
         f"Means over networks, on test images, a line for each of {int(has.sum()):,} classes; dark: low recall before "
         "pruning. Dashed: the mean of the classes.",
-        narrow=narrow,
         sharex=True,
         sharey=True,
     )
-    color_bar(figure.axes[0 if narrow else across - 1], ScalarMappable(colors, SHADES), "recall before pruning")
+    color_bar(figure.axes[across - 1], ScalarMappable(colors, SHADES), "recall before pruning")
     return figure
 
 

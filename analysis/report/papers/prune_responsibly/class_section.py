@@ -36,8 +36,8 @@ def class_curves(study: StudyData) -> Section | None:
     if found_points(study).empty:
         return None
     runs = study.runs[is_pruned(study.runs)]
-    drawn = ([figures.class_curves(rows, study, narrow=narrow) for _, rows in places(runs)] for narrow in (False, True))
-    return Section("Recall of each class, by sparsity", [_CURVES, *numbered("class_curves", *drawn)])
+    drawn = [figures.class_curves(rows, study) for _, rows in places(runs)]
+    return Section("Recall of each class, by sparsity", [_CURVES, *numbered("class_curves", drawn)])
 
 
 def training_images(study: StudyData) -> Section | None:

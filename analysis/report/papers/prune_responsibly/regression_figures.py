@@ -20,7 +20,7 @@ from analysis.statistics.regression import OUTCOME, Estimate, clustered_half_wid
 _BINS = 40
 _TICKS = (-10.0, -1.0, -0.1, -0.05, 0.0, 0.05, 0.1, 1.0, 10.0)
 _LINE = 0.25  # inches
-_NAMES, _NARROW_NAMES = (3.0, 8.0, 1), (1.7, 6.5, 2)  # width of the terms' names in inches, size in points, and lines
+_NAMES = 3.0, 8.0, 1  # width of the terms' names in inches, size in points, and lines
 _LEVEL = re.compile(r"\w+\[T\.(.*)\]")
 _COEFFICIENTS = (
     "Bars: 95 % intervals; those of this study are from standard errors by network. A colon means a product. "
@@ -34,7 +34,7 @@ _DIAGNOSTICS = (
 )
 
 
-def coefficients(table: pd.DataFrame, networks: int, *, narrow: bool = False) -> Figure:
+def coefficients(table: pd.DataFrame, networks: int) -> Figure:
     """Draw a study's coefficients above those in print, with intervals, one row for each term that is in print.
 
     Parameters
@@ -43,11 +43,9 @@ def coefficients(table: pd.DataFrame, networks: int, *, narrow: bool = False) ->
         The `table` of `coefficients.Regression`.
     networks : int
         Number of networks by which the standard errors are clustered.
-    narrow : bool
-        Draw for a narrow window.
     """
     rows = table[table["published"].notna() & (table["term"] != "Intercept")].reset_index(drop=True)
-    room, letters, lines = _NARROW_NAMES if narrow else _NAMES
+    room, letters, lines = _NAMES
     names = [fitted_name(short(term), 72 * room, letters, lines=lines) for term in rows["term"]]
     half = clustered_half_width(rows["se_network"].fillna(0), networks)
     ours = rows.assign(value=rows["coefficient"], low=rows["coefficient"] - half, high=rows["coefficient"] + half)
@@ -56,7 +54,6 @@ def coefficients(table: pd.DataFrame, networks: int, *, narrow: bool = False) ->
         size=(9.5 - _NAMES[0], 0.5 + _LINE * len(rows)),
         title="Regression of class accuracy: coefficients beside those in print",
         note=_COEFFICIENTS,
-        narrow=narrow,
     )
 
 
@@ -80,15 +77,13 @@ def short(term: str) -> str:
     return " : ".join(_LEVEL.sub(r"\1", part).replace("np.", "") for part in term.split(":"))
 
 
-def diagnostics(fit: Estimate, *, narrow: bool = False) -> Figure:
+def diagnostics(fit: Estimate) -> Figure:
     """Draw the residuals, and the prediction against the accuracy.
 
     Parameters
     ----------
     fit : Estimate
         As `regression.estimate` returns it.
-    narrow : bool
-        Draw the panels one below the other, for a narrow window.
     """
     accuracy, predicted, residuals = fit.rows[OUTCOME].to_numpy(float), fit.predicted, fit.result.resid
     return draw(
@@ -102,7 +97,6 @@ def diagnostics(fit: Estimate, *, narrow: bool = False) -> Figure:
         size=(4.5, 3.0),
         title="Regression of class accuracy: diagnostics",
         note=_DIAGNOSTICS,
-        narrow=narrow,
     )
 
 

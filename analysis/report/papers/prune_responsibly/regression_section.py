@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.rendering.formats import decimals, interval, number, p_value
-from analysis.rendering.page import Block, Items, Picture, Section, at_both_widths
+from analysis.rendering.page import Block, Items, Picture, Section
 from analysis.report import published
 from analysis.report.papers.prune_responsibly import regression_figures as figures
 from analysis.report.papers.prune_responsibly.coefficients import (
@@ -73,17 +73,16 @@ def section(study: StudyData) -> Section | None:
     networks = int(rows[regression.NETWORK].nunique())
     choices = regression.choices(rows)
     is_in_print = results.table["published"].notna().any()
-    coefficients = at_both_widths(figures.coefficients, results.table, networks) if is_in_print else None
-    diagnostics = at_both_widths(figures.diagnostics, results.fitted)
+    coefficients = figures.coefficients(results.table, networks) if is_in_print else None
     blocks: list[Block] = [
         Items(list(_sentences(results))),
         _READING,
-        *([Picture("regression", *coefficients)] if coefficients else []),
+        *([Picture("regression", coefficients)] if coefficients else []),
         *([_TESTS, tests] if len(tests := one_tailed_tests(results.table)) else []),
         *([_CHOICES, with_and_without(results, rows, choices)] if choices and has_imbalance(results.table) else []),
         _TABLE,
         _shown(results.table),
-        Picture("regression_diagnostics", *diagnostics),
+        Picture("regression_diagnostics", figures.diagnostics(results.fitted)),
         _SUMMARY,
         _summary(results),
     ]

@@ -54,7 +54,7 @@ def _draw_accuracies(axes: Axes, units: Units) -> None:
     _draw_cohorts(axes, units, 100 * units.before.mean(0), 100 * units.after)
 
 
-def changes(units: Units, place: str, networks: str, *, narrow: bool = False) -> Figure:
+def changes(units: Units, place: str, networks: str) -> Figure:
     """Draw the change of each unit's accuracy against the mean of each measure (Figure 2)."""
     change = 100 * (units.after - units.before)
     return draw(
@@ -67,7 +67,6 @@ def changes(units: Units, place: str, networks: str, *, narrow: bool = False) ->
         title=f"Change of the accuracy of each {_unit(units)}: {place}",
         note=f"{_points(units, networks)} Lines are least-squares fits; group_lines.csv has them with intervals.",
         legend=_cohort_entries(units),
-        narrow=narrow,
         sharey=True,
     )
 
@@ -77,7 +76,7 @@ def _draw_changes(axes: Axes, units: Units, change: np.ndarray, measure: str) ->
     axes.axhline(0, color="black", linewidth=0.8)
 
 
-def coloured(units: Units, measure: str, place: str, networks: str, *, narrow: bool = False) -> Figure:
+def coloured(units: Units, measure: str, place: str, networks: str) -> Figure:
     """Draw accuracy after against before, coloured by a measure, and the measure's histogram (Figures 8, 9, 12)."""
     values = units.measures[measure]
     has_value = ~np.isnan(values)
@@ -96,7 +95,6 @@ def coloured(units: Units, measure: str, place: str, networks: str, *, narrow: b
         size=(4.7, 3.8),
         title=f"Accuracy of each {_unit(units)}, by {measure}: {place}",
         note=f"{_points(units, networks)} The histogram shows which {measure} has which colour. Dotted: no change.",
-        narrow=narrow,
         widths=(1.2, 1),
     )
 
@@ -116,7 +114,7 @@ def _draw_histogram(axes: Axes, values: np.ndarray, scale: Normalize) -> None:
     axes.grid(alpha=0.3)
 
 
-def distributions(units: Units, measures: list[str], place: str, *, narrow: bool = False) -> Figure:
+def distributions(units: Units, measures: list[str], place: str) -> Figure:
     """Draw the distribution of measures over the units of each cohort (Figure 11)."""
     return draw(
         [
@@ -127,7 +125,6 @@ def distributions(units: Units, measures: list[str], place: str, *, narrow: bool
         title=f"Mean {' and '.join(measures)} of each {_unit(units)}: {place}",
         note="Each histogram has area 1. Dashed: the mean of the cohort.",
         legend=_cohort_entries(units),
-        narrow=narrow,
     )
 
 
@@ -141,7 +138,7 @@ def _draw_distribution(axes: Axes, units: Units, values: np.ndarray) -> None:
     axes.grid(alpha=0.3)
 
 
-def against(units: Units, measure: str, place: str, networks: str, *, narrow: bool = False) -> Figure:
+def against(units: Units, measure: str, place: str, networks: str) -> Figure:
     """Draw accuracy before and after pruning against a measure, with lines for each cohort and for all (Figure 13)."""
     return draw(
         [
@@ -153,7 +150,6 @@ def against(units: Units, measure: str, place: str, networks: str, *, narrow: bo
         note=f"{_points(units, networks)} Lines are least-squares fits, the black one to all groups. Each panel has "
         "its own scale.",
         legend=_cohort_entries(units, [handle(ALL, color="black")]),
-        narrow=narrow,
     )
 
 

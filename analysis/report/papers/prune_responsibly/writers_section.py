@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.rendering.formats import decimals, interval, p_value, rounded, values_with_intervals, with_interval
-from analysis.rendering.page import Block, Caption, Picture, Section, at_both_widths, picture_name
+from analysis.rendering.page import Block, Caption, Picture, Section, picture_name
 from analysis.report import published
 from analysis.report.papers.prune_responsibly import writers, writers_figures
 from analysis.report.papers.prune_responsibly.writers import ALL, Units
@@ -162,11 +162,7 @@ def _blocks(tables: UnitTables, number: int) -> list[Block]:
         return blocks
     blocks += [Picture(picture_name("groups", number), writers_figures.accuracies(units, *tables.named))]
     if units.measures:
-        blocks += [
-            Picture(
-                picture_name("group_measures", number), *at_both_widths(writers_figures.changes, units, *tables.named)
-            )
-        ]
+        blocks += [Picture(picture_name("group_measures", number), writers_figures.changes(units, *tables.named))]
     losses = worst_losses(tables.worst, units.before, units.after)
     return [*blocks, _WORST, _describe_worst(losses, units.unit), _worst_table(tables)]
 
@@ -303,18 +299,18 @@ def _numbered_figures(tables: UnitTables, number: int) -> list[Block]:
     for figure, measure in _COLOURED.items():
         if measure in units.measures:
             text = f"Accuracy after against before, coloured by {measure}, and the distribution of the {measure}."
-            drawings[figure] = text, at_both_widths(writers_figures.coloured, units, measure, *tables.named)
+            drawings[figure] = text, writers_figures.coloured(units, measure, *tables.named)
     tilts = [measure for measure in (_TILT, _ABSOLUTE_TILT) if measure in units.measures]
     if tilts:
         text = f"Distribution of the mean tilt of each {units.unit}."
-        drawings[11] = text, at_both_widths(writers_figures.distributions, units, tilts, tables.named[0])
+        drawings[11] = text, writers_figures.distributions(units, tilts, tables.named[0])
     if _ABSOLUTE_TILT in units.measures:
         text = "Accuracy before and after pruning, against the mean absolute tilt."
-        drawings[13] = text, at_both_widths(writers_figures.against, units, _ABSOLUTE_TILT, *tables.named)
+        drawings[13] = text, writers_figures.against(units, _ABSOLUTE_TILT, *tables.named)
     blocks: list[Block] = []
     for figure, (text, drawn) in sorted(drawings.items()):
         name = picture_name(f"writers_figure_{figure:02}", number)
-        blocks += [Caption(f"Figure {figure}.", text), Picture(name, *drawn)]
+        blocks += [Caption(f"Figure {figure}.", text), Picture(name, drawn)]
     return blocks
 
 

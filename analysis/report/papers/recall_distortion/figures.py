@@ -53,9 +53,7 @@ _SEVERAL = "one of several settings"
 _NO_RANDOM = "Random pruning is left out because its scale would hide the others. "
 
 
-def boxplots(
-    alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequence[str] = (), *, narrow: bool = False
-) -> Figure | None:
+def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:
     """Draw box plots of alpha over seeds at each ratio, a panel for each pruner, model or data set (Figures 1-4).
 
     Parameters
@@ -70,8 +68,6 @@ def boxplots(
         there is no `up`). Unless models are compared, each data set is drawn with the model of the paper's
         Tables 3 and 7 or, if the study lacks it, with the model that has most runs.
     settings : sequence of str
-    narrow : bool
-        Draw the panels one below the other, for a narrow window.
 
     Returns
     -------
@@ -90,17 +86,17 @@ def boxplots(
         f"{_crosses(networks['at_chance'])}{_beyond(_outside(networks['alpha'], limits), 'network')}"
     )
     title = f"Alpha of every network, by {_WORDS[by]}: {panels.title}"
-    return _strip(panels, partial(_draw_networks, networks=networks), title, note, limits, narrow=narrow)
+    return _strip(panels, partial(_draw_networks, networks=networks), title, note, limits)
 
 
-def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = (), *, narrow: bool = False) -> Figure | None:
+def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:
     """Draw the mean alpha with its confidence interval at each ratio, panels as in `boxplots` (Figures 9-12).
 
     Parameters
     ----------
     cells : DataFrame, one row per dataset, model, pruner, ratio and settings
         These columns, and n, n_at_chance, alpha_mean, ci_low, ci_high and mark as in `cells.cells`.
-    by, settings, narrow
+    by, settings
         As for `boxplots`.
 
     Returns
@@ -119,7 +115,7 @@ def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = (), *, narr
         f"{_beyond(int(((drawn < limits[0]) | (drawn > limits[1])).any(axis=1).sum()), 'cell')}"
     )
     title = f"Confidence intervals of the mean alpha, by {_WORDS[by]}: {panels.title}"
-    return _strip(panels, _draw_means, title, note, limits, narrow=narrow)
+    return _strip(panels, _draw_means, title, note, limits)
 
 
 def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:
@@ -184,7 +180,7 @@ def _scatter_panel(
     return Panel(draw_panel, points[points["cell"] == cell.cell], title, "recall balance before", up)
 
 
-def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = (), *, narrow: bool = False) -> Figure | None:
+def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | None:
     """Draw mean accuracy and mean alpha with standard errors against the ratio, a line per pruner (Figure 13).
 
     There is a column for each data set, with the paper's model or, if the study lacks it, the model that has most runs.
@@ -196,8 +192,6 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = (), *, narrow: bool
         dataset, model, pruner, ratio, alpha, accuracy_before, accuracy_after, at_chance, dense_run_id, and
         the settings. Networks whose alpha is undefined are left out.
     settings : sequence of str
-    narrow : bool
-        Draw the panels one below the other, for a narrow window.
 
     Returns
     -------
@@ -246,7 +240,6 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = (), *, narrow: bool
         "line, its classes differ less, or other classes are weak. "
         f"{_NO_RANDOM if without_random else ''}{' '.join(filter(None, chance_levels))}",
         legend=[handle(name, **style) for name, style in styles.items()],
-        narrow=narrow,
         sharex="col",
     )
 
@@ -450,8 +443,6 @@ def _strip(
     title: str,
     note: str,
     limits: tuple[float, float],
-    *,
-    narrow: bool,
 ) -> Figure:
     """Draw a row of panels, or several if one is too wide, with a slot for each ratio and a line at 1."""
     slots = [max(len(cells), 3) for cells in panels.cells.values()]
@@ -473,7 +464,6 @@ def _strip(
         size=(float(np.mean(widths)) if one_row else max(widths), 3.8),
         title=title,
         note=note,
-        narrow=narrow,
         sharey=True,
         widths=slots if one_row else (),
     )

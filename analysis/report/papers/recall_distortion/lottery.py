@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.rendering.formats import decimals, short_ratio, three_decimals, with_interval
 from analysis.rendering.layout import Panel, draw, handle
-from analysis.rendering.page import Block, Caption, Items, Section, at_both_widths, numbered
+from analysis.rendering.page import Block, Caption, Items, Section, numbered
 from analysis.report.papers.recall_distortion import beside_print
 from analysis.report.papers.recall_distortion.beside_print import LEVEL, Printed, minus_control
 from analysis.report.ratio_plot import (
@@ -88,7 +88,7 @@ def section(study: StudyData) -> Section | None:
     blocks: list[Block] = [
         Items([*(_sentence(rows, study) for rows in methods), _in_print()]),
         _READING,
-        *numbered("lottery_tickets", *at_both_widths(figures, all_levels, study)),
+        *numbered("lottery_tickets", figures(all_levels, study)),
         _PRINT,
     ]
     for rows in methods:
@@ -221,7 +221,7 @@ def _in_print() -> str:
     return f"In print, alpha is lowest at level {dip.level}, {dip.alpha:.3f}, and {dip.rise}."
 
 
-def figures(rows: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> list[Figure]:
+def figures(rows: pd.DataFrame, study: StudyData) -> list[Figure]:
     """Draw alpha at every level, ours and the paper's, with at most four panels in a figure.
 
     Parameters
@@ -229,16 +229,14 @@ def figures(rows: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> li
     rows : DataFrame
         As `levels` returns it.
     study : StudyData
-    narrow : bool
-        Draw the panels one below the other, for a narrow window.
     """
-    return [_figure(group, narrow=narrow) for group in groups(rows, study)]
+    return [_figure(group) for group in groups(rows, study)]
 
 
 _IN_PRINT: dict[str, Any] = {"color": "black", "linestyle": ":"}
 
 
-def _figure(group: Sequence[PlottedWorkload], *, narrow: bool) -> Figure:
+def _figure(group: Sequence[PlottedWorkload]) -> Figure:
     styles, named = styles_of([workload.lines for workload in group])
     draw_panel = partial(_draw, styles=styles)
     return draw(
@@ -249,7 +247,6 @@ def _figure(group: Sequence[PlottedWorkload], *, narrow: bool) -> Figure:
         "rewound and trained equally often. Dotted: in print, ten ResNet-56 networks on CIFAR-10 without a control. "
         "Each level keeps 0.8 of the weights.",
         legend=[*named, handle("in print", **_IN_PRINT)],
-        narrow=narrow,
     )
 
 

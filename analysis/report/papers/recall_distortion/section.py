@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.rendering.formats import rounded, short_ratio, values_with_intervals
-from analysis.rendering.page import Block, Caption, Picture, Section, at_both_widths, numbered
+from analysis.rendering.page import Block, Caption, Picture, Section, numbered, pictures
 from analysis.report.papers.claims import UNTRIED, shown
 from analysis.report.papers.recall_distortion import channel_pruning, claims, comparisons, figures, lottery, tables
 from analysis.runs import schema
@@ -47,8 +47,7 @@ _NO_METRICS = "n/a: the slopes of precision and F1 need predictions.npz of every
 
 def tradeoff(study: StudyData) -> Section:
     """Return the section on accuracy against distortion (Figure 13)."""
-    wide, narrow = at_both_widths(figures.tradeoff, study.alphas, study.shown)
-    drawn = numbered("figure_13", [wide], [narrow])
+    drawn = numbered("figure_13", [figures.tradeoff(study.alphas, study.shown)])
     return Section("Accuracy against distortion", [_TRADEOFF, *drawn])
 
 
@@ -67,19 +66,19 @@ def metrics(study: StudyData) -> Section:
 
 def boxplots(study: StudyData) -> Section:
     """Return the section with the box plots of alpha (Figures 1-4)."""
-    drawn = _numbered(1, lambda by: at_both_widths(figures.boxplots, study.alphas, study.cells, by, study.shown))
+    drawn = _numbered(1, lambda by: figures.boxplots(study.alphas, study.cells, by, study.shown))
     return Section("Alpha by pruning ratio", [_BOXES, *drawn])
 
 
 def intervals(study: StudyData) -> Section:
     """Return the section with the confidence intervals of alpha (Figures 9-12)."""
-    drawn = _numbered(9, lambda by: at_both_widths(figures.intervals, study.cells, by, study.shown))
+    drawn = _numbered(9, lambda by: figures.intervals(study.cells, by, study.shown))
     return Section("Confidence intervals of alpha", drawn)
 
 
 def scatter(study: StudyData) -> Section:
     """Return the section with the classes' recall balance before and after pruning (Figures 5-8)."""
-    drawn = _numbered(5, lambda by: (figures.scatter_matrix(study.runs, by, study.shown), None))
+    drawn = _numbered(5, lambda by: figures.scatter_matrix(study.runs, by, study.shown))
     return Section("Recall balance before and after", [_SCATTER, *drawn])
 
 
@@ -145,10 +144,9 @@ def published_values(study: StudyData) -> Section:
     )
 
 
-def _numbered(first: int, draw: Callable[[figures.By], tuple[Figure | None, Figure | None]]) -> list[Picture]:
-    """Draw a figure for each grouping of the paper, also for a narrow window, numbered as in print."""
-    drawn = {f"figure_{index:02}": draw(by) for index, by in enumerate(figures.GROUPINGS, start=first)}
-    return [Picture(name, wide, narrow) for name, (wide, narrow) in drawn.items() if wide is not None]
+def _numbered(first: int, draw: Callable[[figures.By], Figure | None]) -> list[Picture]:
+    """Draw a figure for each grouping of the paper, numbered as in print."""
+    return pictures({f"figure_{index:02}": draw(by) for index, by in enumerate(figures.GROUPINGS, start=first)})
 
 
 def _about_tests(tests: pd.DataFrame) -> str:

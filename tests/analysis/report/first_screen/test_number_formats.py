@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.rendering.page import Picture
-from analysis.report.first_screen import costs, figures, number_formats, section
-from analysis.report.first_screen.weakest import with_weakest
+from analysis.report.first_screen import costs, number_formats, section
 from analysis.study.study import StudyData
 from tests import made_up_runs
 
@@ -90,16 +89,10 @@ def test_losses_by_format_are_from_the_dense_networks():
     assert "by number format" in figure.get_suptitle()
 
 
-def test_number_formats_are_points_by_size_and_not_among_ratios():
+def test_number_formats_are_not_among_ratios():
     made = study(PRUNED, CONTROL, *FORMATS, BOTH)
     (by_ratio,) = costs.costs(made)
     assert [tick.get_text() for tick in by_ratio.axes[-1].get_xticklabels()] == ["4", "10"]
-    (by_size,) = figures.sizes(made, with_weakest(made))
-    (axes,) = by_size.axes
-    assert "bits" in axes.get_xlabel()
-    points = [float(x) for line in axes.lines if line.get_marker() not in ("", "None") for x in line.get_xdata()]
-    drawn = sorted(x for x in points if x < 90)  # the control and the dense networks stand at 100 %
-    assert drawn == pytest.approx([100 / 16, 10, 25, 50], rel=0.03)
 
 
 def test_of_number_formats_alone_nothing_is_drawn_against_ratios_and_classes_are_written():

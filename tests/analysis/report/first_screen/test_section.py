@@ -1,14 +1,11 @@
 """The first screen on runs whose accuracies, recalls and alphas are known."""
 
-from itertools import product
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.rendering.drawing import ABOVE, NEUTRAL
 from analysis.rendering.page import Picture
-from analysis.report.first_screen import class_figures, figures, section
+from analysis.report.first_screen import section
 from analysis.study.study import StudyData
 from tests import made_up_runs
 from tests.text_boxes import hidden_texts
@@ -46,30 +43,10 @@ def line(axes, *, like):
     return [[float(number) for number in values] for values in (found.get_xdata(), found.get_ydata())]
 
 
-def test_the_weakest_class_against_the_share_of_the_parameters_that_is_kept():
-    cells = study(*(runs(ratio=ratio, alpha=ratio / 10).assign(realized_ratio=ratio / 2) for ratio in (4, 10)), none())
-    (axes,) = shown(section.sizes(cells))["model_size"].axes
-    shares, recalls = line(axes, like={"marker": "o"})
-    # One of two methods, which stand a hair apart: 50 % and 20 %, not the 25 % and 10 % that were asked for.
-    assert shares == pytest.approx([50, 20], rel=0.01)
-    assert recalls == pytest.approx([0.76, 0.7])
-    assert line(axes, like={"marker": "*"}) == [[94.0], pytest.approx([0.7])]  # dense, a hair beside 100 %
-    assert line(axes, like={"marker": "D"}) == [[106.0], pytest.approx([0.7])]
-    assert axes.get_title() == "mnist, lenet5\nb is weakest in 8 of 8 networks"
-    labels = [label.get_text() for label in axes.get_xticklabels()]
-    assert labels == ["20 %\nratio 5", "50 %\nratio 2", "100 %\nratio 1"]
-
-
 def test_the_classes_of_the_leading_ratio_with_losses_beyond_the_control():
     # Class b: .7 without pruning, .65 with it; the half-width is 1.17 points.
     made = section.class_losses(study(runs(alpha=1.5), runs(ratio=20, after=0.7), none()))
     assert [list(table["class"]) for table in tables(made)] == [["b", "a"]]
-    (axes,) = shown(made)["class_recalls"].axes
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["dense", "fine-tuned only", "pruned"]
-    grey = {tuple(each.get_ydata().round(3)) for each in axes.lines if each.get_color() == NEUTRAL}
-    assert grey == {(0.9, 0.9, 0.95), (0.7, 0.7, 0.65)}
-    assert line(axes, like={"marker": "o"}) == [[0, 1, 2], pytest.approx([0.7, 0.7, 0.65])]
-    assert {text.get_text(): text.get_color() for text in axes.texts} == {"accuracy": "#333333", "b  -5.0": ABOVE}
     (axes,) = shown(made)["class_losses"].axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "a"]
     intervals = np.array([segment[:, 0] for segment in axes.collections[0].get_segments()])
@@ -81,30 +58,8 @@ def test_the_classes_of_the_leading_ratio_with_losses_beyond_the_control():
     assert "The ratio is that of the verdict." in " ".join(figure.get_supxlabel().split())
 
 
-def test_a_loss_that_is_not_shown_has_white_marks_and_without_a_control_there_are_two_stations():
-    figure = shown(section.class_losses(study(runs(alpha=1.05))))["class_recalls"]
-    (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["dense", "pruned"]
-    assert {text.get_text(): text.get_color() for text in axes.texts} == {"accuracy": "#333333", "b  -0.5": ABOVE}
-    assert [drawn.get_markerfacecolor() for drawn in axes.lines if drawn.get_marker() == "o"] == ["white"]
-    assert "There is no control." in figure.get_supxlabel()
-
-
 def words_below(figure):
     return " ".join(figure.get_supxlabel().split())
-
-
-def test_recalls_are_those_of_the_networks_that_have_a_control():
-    """Class b: .65 in four networks with controls, of .72 and an accuracy of .79; .3 in four networks without."""
-    with_control, without = runs(alpha=1.5, noise=0 * SPREAD), runs(alpha=5, noise=0 * SPREAD, after=0.5)
-    pruned = pd.concat([with_control.head(4), without.tail(4)])
-    control = none(alpha=0.8, noise=0 * SPREAD, after=0.79).head(4)
-    figure = shown(section.class_losses(study(pruned, control)))["class_recalls"]
-    (axes,) = figure.axes
-    assert line(axes, like={"marker": "o"}) == [[0, 1, 2], pytest.approx([0.7, 0.72, 0.65])]
-    assert line(axes, like={"linestyle": "--"}) == [[0, 1, 2], pytest.approx([0.8, 0.79, 0.8])]
-    assert [text.get_text() for text in axes.texts] == ["accuracy", "b  -7.0"]
-    assert words_below(figure).startswith("Means of the 4 of 8 networks that have a control.")
 
 
 def test_panels_whose_losses_have_different_references_name_them():
@@ -115,14 +70,6 @@ def test_panels_whose_losses_have_different_references_name_them():
     said = "Loss of recall relative to the networks named above each panel, in points"
     assert words_below(figure).startswith(said)
     assert not hidden_texts(figure)
-
-
-def test_panels_of_losses_stand_below_each_other_in_a_narrow_window():
-    made = section.class_losses(study(runs(alpha=1.5), runs("up", alpha=1.5), none()))
-    (picture,) = [block for block in made.blocks if isinstance(block, Picture) and block.name == "class_losses"]
-    wide, narrow = ([axes.get_subplotspec() for axes in each.axes] for each in (picture.figure, picture.narrow))
-    assert [(spec.rowspan.start, spec.colspan.start) for spec in wide] == [(0, 0), (0, 1)]
-    assert [(spec.rowspan.start, spec.colspan.start) for spec in narrow] == [(0, 0), (1, 0)]
 
 
 def test_pictures_of_one_data_set_have_one_order_of_classes_and_all_have_one_scale():
@@ -136,45 +83,12 @@ def test_pictures_of_one_data_set_have_one_order_of_classes_and_all_have_one_sca
     assert len({axes.get_xlim() for axes in panels}) == 1
 
 
-def test_all_panels_stand_below_each_other_in_a_narrow_window():
-    cells = study(runs(alpha=1.5), none(), runs(dataset="cifar10"), none(dataset="cifar10"))
-    for made in (section.slopes(cells), section.sizes(cells)):
-        (picture,) = [block for block in made.blocks if isinstance(block, Picture)]
-        places = [axes.get_subplotspec() for axes in picture.narrow.axes]
-        assert {(spec.rowspan.start, spec.colspan.start) for spec in places} == {(i, 0) for i in range(len(places))}
-        assert len(places) == len(picture.figure.axes)
-        assert not hidden_texts(picture.narrow)
-
-
-def test_the_narrow_picture_of_recalls_has_all_its_words():
-    made = section.class_losses(study(runs(alpha=1.5), none()))
-    (picture,) = [block for block in made.blocks if isinstance(block, Picture) and block.name == "class_recalls"]
-    assert picture.narrow.get_figwidth() == 4.6
-    assert not hidden_texts(picture.narrow)
-
-
-def test_no_class_is_named_where_none_loses():
-    figure = shown(section.class_losses(study(runs(noise=0 * SPREAD), none(noise=0 * SPREAD))))["class_recalls"]
-    assert [text.get_text() for text in figure.axes[0].texts] == ["accuracy"]
-    assert 'No class loses recall from "fine-tuned only" to "pruned".' in figure.get_supxlabel().replace("\n", " ")
-
-
-def test_labels_are_moved_as_little_as_they_need():
-    assert class_figures.spread([0.5, 0.9], 0.1, 0, 1).tolist() == [0.5, 0.9]
-    assert class_figures.spread([0.52, 0.5, 0.9], 0.1, 0, 1) == pytest.approx([0.56, 0.46, 0.9])
-    assert class_figures.spread([0.5, 0.5, 0.5], 0.1, 0, 1) == pytest.approx([0.4, 0.5, 0.6])
-    assert class_figures.spread([1, 1], 0.1, 0, 1) == pytest.approx([0.9, 1])
-    assert class_figures.spread([0, 0, 0.05], 0.1, 0, 1) == pytest.approx([0, 0.1, 0.2])
-
-
 def test_every_data_set_has_a_picture_of_its_classes():
     cells = [cell for name in ("mnist", "cifar10") for cell in (runs(dataset=name), none(dataset=name))]
     made = section.class_losses(study(*cells))
     titles = {name: figure.get_suptitle().replace("\n", " ") for name, figure in shown(made).items()}
     assert titles == {
-        "class_recalls": "Recall of each class, mp at ratio 10: mnist, lenet5",
         "class_losses": "What each class loses at ratio 10: mnist, lenet5",
-        "class_recalls_2": "Recall of each class, mp at ratio 10: cifar10, lenet5",
         "class_losses_2": "What each class loses at ratio 10: cifar10, lenet5",
     }
 
@@ -185,8 +99,6 @@ def test_of_many_classes_the_worst_are_shown_and_that_is_said():
     before = {f"recall_before/{name}": 0.79 + 0.02 * (place % 2) for place, name in enumerate(names)}
     after = {f"recall_after/{name}": 0.8 - 0.01 * place + 0.1 * SPREAD for place, name in enumerate(names)}
     made = section.class_losses(study(pd.concat([bare, pd.DataFrame(before | after)], axis=1)))
-    named = {text.get_text().split()[0] for text in shown(made)["class_recalls"].axes[0].texts}
-    assert named == {"accuracy", "39", "37", "38", "35", "36"}
     figure = shown(made)["class_losses"]
     assert "the worst 30 of 40 classes lose" in figure.get_suptitle().replace("\n", " ")
     assert len(figure.axes[0].get_yticklabels()) == 30
@@ -221,15 +133,6 @@ def test_of_many_methods_pruners_and_settings_are_named_once_each():
     assert named == ["mp", "gp", "up", "as in print", "cubic", "cubic, teacher", "teacher"]
 
 
-@pytest.mark.slow
-def test_five_data_sets_need_two_figures():
-    cells = study(*(runs(dataset=name) for name in "abcde"))
-    panels = {
-        name: len(figure.axes) for made in (section.costs, section.sizes) for name, figure in shown(made(cells)).items()
-    }
-    assert panels == {"accuracy": 8, "accuracy_2": 2, "model_size": 4, "model_size_2": 1}
-
-
 def test_the_band_is_the_interval_of_the_control():
     control = none().assign(accuracy_after=0.8 + SPREAD / 10)
     figure = shown(section.slopes(study(runs(), control)))["slopes"]
@@ -237,54 +140,6 @@ def test_the_band_is_the_interval_of_the_control():
     # Raw slopes are 1 - SPREAD. t(.975, 7) is 2.3646.
     half = 2.3646 * SPREAD.std(ddof=1) / np.sqrt(8)
     assert [band.get_y(), band.get_height()] == pytest.approx([1 - half, 2 * half], rel=1e-3)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Glyph")
-def test_words_of_many_methods_ratios_and_long_names_do_not_overlap(monkeypatch):
-    monkeypatch.setattr(figures, "at_the_ratio", lambda study, cells: cells[cells["ratio"] == 20])
-    settings = [*product(("one-shot", "cubic"), ("0.0", "0.5"), ("5",)), ("cubic", "0.5", "10")]
-    names, ratios = ("abcdefghijklmnopqrst", "猫W" * 20), (2, 4, 6, 8, 10, 20, 50)
-    ways = [*product(("mp", "gp", "up", "rp"), ratios), ("none", 1)]
-    keys = [(name, "lenet5", *way, *setting) for name in names for way in ways for setting in settings]
-    params = ["params.schedule", "params.distill", "params.epochs"]
-    cells = pd.DataFrame(keys, columns=["dataset", "model", "pruner", "ratio", *params])
-    cells = cells.assign(n=8, n_at_chance=0, dense_run_id="the same")
-    low, value, high = (pd.Series(1 - cells["ratio"] / 500 + more) for more in (-0.01, 0, 0.01))
-    cells = cells.assign(accuracy_before=0.99, accuracy_after=value, accuracy_low=low, accuracy_high=high)
-    cells = cells.assign(weakest_before=0.97, weakest_after=value, weakest_low=low, weakest_high=high)
-    cells = cells.assign(accuracy_minus_none=value - 1, weakest_class="猫W" * 20, weakest_count=5)
-    many = StudyData(cells)
-    drawn = list(figures.sizes(many, cells))
-    assert [hidden_texts(figure) for figure in drawn] == [[]] * 2
-    # Twenty methods on each data set: a panel for each of the four pruners.
-    assert [len(figure.axes) for figure in drawn] == [4, 4]
-
-
-@pytest.mark.slow
-def test_a_legend_of_many_mitigations_leaves_room_and_the_control_is_that_without_mitigation(monkeypatch):
-    monkeypatch.setattr(figures, "at_the_ratio", lambda study, cells: cells[cells["ratio"] == 20])
-    ways = [
-        *product(("mp",), (20, 50), ("one-shot", "cubic"), range(12)),
-        *product(("none",), (1,), ("one-shot",), range(12)),
-    ]
-    cells = pd.DataFrame(ways, columns=["pruner", "ratio", "params.schedule", "power"])
-    power = cells.pop("power")
-    weighted = {"params.class_weights": np.where(power > 0, "dense", "none")}
-    cells = cells.assign(dataset="toy", model="lenet5", n=8, n_at_chance=0, dense_run_id="the same", **weighted)
-    cells["params.class_weight_power"] = power.map("{:.6f}".format).where(power > 0)
-    low, value, high = (pd.Series(1 - cells["ratio"] / 500 - power / 100 + more) for more in (-0.01, 0, 0.01))
-    cells = cells.assign(accuracy_before=0.99, accuracy_after=value, accuracy_low=low, accuracy_high=high)
-    cells = cells.assign(weakest_before=0.97, weakest_after=value, weakest_low=low, weakest_high=high)
-    cells = cells.assign(accuracy_minus_none=value - 1, weakest_class="a", weakest_count=5)
-    many = StudyData(cells)
-    drawn = list(figures.sizes(many, cells))
-    assert [hidden_texts(figure) for figure in drawn] == [[]]
-    for figure in drawn:
-        assert all(axes.bbox.height / figure.dpi > 1.5 for axes in figure.axes)
-        named = [text.get_text() for text in figure.legends[0].get_texts()]
-        assert [name for name in named if name.startswith("none")] == ["none (control)"]
-        assert "mp cubic class weights (power 11.000000)" in named
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")

@@ -8,7 +8,6 @@ from matplotlib.markers import MarkerStyle
 from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL
 from analysis.report.methods import figures as methods_figures
 from analysis.report.methods.compare import METHOD_COLUMNS, OUTCOMES
-from tests.text_boxes import hidden_texts
 
 
 def row(outcome, difference, low, high, *, ratio=20.0, p_holm=0.5, primary=False, method="mp cubic", at_chance=0):
@@ -135,14 +134,3 @@ def test_at_the_same_accuracy_methods_stand_below_their_data_set():
     assert [text for _, text in labels] == ["a, lenet5", "up − mp", "b, lenet5", "up − mp", "gp − mp †"]
     drawn = marks(panel(figure, "alpha (new)"))
     assert [(value, height) for value, height, *_ in drawn] == [(-0.3, 1), (0.2, 3), (0.0, 4)]
-
-
-def test_outcomes_stand_below_each_other_in_a_narrow_window():
-    name = "mp cubic constraint equalized-loss (images validation)"
-    frame = pd.DataFrame([row(outcome, 0.02, 0.01, 0.03, method=name) for outcome in OUTCOMES])
-    figure = methods_figures.forest(frame, narrow=True)
-    assert [axes.get_subplotspec().rowspan.start for axes in figure.axes] == list(range(5))
-    labels = [axes.get_yticklabels()[-1].get_text() for axes in figure.axes]
-    assert set(labels) == {labels[0]}
-    assert labels[0] == "mp cubic constraint equalized-\nloss (images validation)"
-    assert not hidden_texts(figure)

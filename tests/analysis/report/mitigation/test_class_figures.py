@@ -14,10 +14,10 @@ from tests import made_up_mitigations as made_up
 from tests.text_boxes import hidden_texts
 
 
-def figures(*cells, order="abc", narrow=False):
+def figures(*cells, order="abc"):
     runs, counts = made_up.study(*cells)
     orders = {dataset: list(order) for dataset in runs["dataset"]}
-    return by_class(Cells(run_arrays(runs), ValidationRecalls(counts)), orders, narrow=narrow)
+    return by_class(Cells(run_arrays(runs), ValidationRecalls(counts)), orders)
 
 
 def labels(figure):
@@ -113,12 +113,6 @@ def test_every_figure_has_the_order_of_the_report_and_one_scale():
     assert len({axes.get_xlim() for axes in panels}) == 1
     dots = np.asarray(panels[0].collections[2].get_offsets())  # of two networks without a mitigation
     assert np.sort(dots.reshape(2, 3, 2)[..., 0], axis=0) == pytest.approx(np.array([[-5, 7, -5], [-5, 10, -2]]))
-
-
-def test_panels_stand_below_each_other_in_a_narrow_window():
-    (figure,) = figures(made_up.mitigated(), made_up.mitigated("beside"), narrow=True)
-    assert [axes.get_subplotspec().rowspan.start for axes in figure.axes] == [0, 1]
-    assert not hidden_texts(figure)
 
 
 def test_settings_of_equal_values_are_kinds_of_their_own():
