@@ -1,7 +1,7 @@
 """The report's section on a search of epsilon."""
 
 from analysis.rendering import tuning_figures, tuning_text
-from analysis.rendering.page import Items, Picture, Section, at_both_widths
+from analysis.rendering.page import Items, Picture, Section
 from analysis.study.study import StudyData
 
 _TUNING = (
@@ -17,7 +17,6 @@ def section(study: StudyData, number: int) -> Section:
     """Return the section on one of the study's searches; the first is number 1."""
     tuning = study.tunings[number - 1]
     winner, images, *compared = tuning_text.sentences(tuning)
-    wide, narrow = at_both_widths(tuning_figures.figures, tuning)
-    drawn = [Picture(f"tuning_{number}_{name}", figure, narrow[name]) for name, figure in wide.items()]
+    drawn = [Picture(f"tuning_{number}_{name}", figure) for name, figure in tuning_figures.figures(tuning).items()]
     blocks = [_TUNING, winner, images, Items(compared), tuning_text.table(tuning), *drawn]
     return Section(f"Tuning: epsilon of undecayed pruning, {tuning.name}", blocks)
