@@ -19,20 +19,18 @@ from analysis.report.verdict import on_workload, to_know, why_not
 from analysis.runs import characteristics, checks, frames, pull, schema
 from analysis.runs.frames import ReadPredictions
 from analysis.statistics import limits as given_limits
-from analysis.statistics.groups import ImageGroups
 from analysis.statistics.limits import Limits
 from analysis.statistics.weak_networks import sentence
 from analysis.study import operating_points
-from analysis.study.arrays import common_support, control_rows, dense_weakness, run_arrays
+from analysis.study.arrays import common_support, dense_weakness
 from analysis.study.decay_advice import decay_advice
 from analysis.study.decision import Decision, Judged, class_rows, decision, rows_of, run_rows
-from analysis.study.groups import GivenGroups, Grouped, files_of_datasets, read_groups
-from analysis.study.groups import groups as by_group
+from analysis.study.groups import GivenGroups
 from analysis.study.joins import join
 from analysis.study.labels import method_label
 from analysis.study.operating_points import Preference
 from analysis.study.settings import CONTROL, ITERATION, is_iterated
-from analysis.study.study import StudyData
+from analysis.study.study import ReportOptions, StudyData
 
 Workload = tuple[str, str]
 
@@ -96,7 +94,7 @@ def recommend_ratio(
     arguments.check(max_accuracy_loss=max_accuracy_loss, max_class_loss=max_class_loss, max_alpha=max_alpha)
     arguments.check(groups=groups, min_accuracy=min_accuracy, fairness_value=fairness_value)
     limits = given_limits.in_points(max_class_loss, max_accuracy_loss, max_alpha)
-    preference = operating_points.preference(min_accuracy, fairness_value)
+    options = ReportOptions(groups=groups or (), min_accuracy=min_accuracy, fairness_value=fairness_value)
     runs = pull.pull_runs(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     quantized = frames.kinds(runs) == schema.QUANTIZED
     if quantized.all():
@@ -106,19 +104,13 @@ def recommend_ratio(
         raise StudyError(f"the only pruner in this experiment is {CONTROL}: prune at some ratios first")
     notes = [*runs.attrs["left_out"], *_on_quantized(int(quantized.sum()))]
     on_test = partial(pull.predictions, tracking_uri=tracking_uri)
-    files = files_of_datasets(groups or (), list(dict.fromkeys(runs[schema.DATASET])))
-    image_groups = read_groups(files, runs, on_test)
     dense = list(dict.fromkeys(runs[schema.DENSE_RUN_ID])) if is_iterated(runs).any() else []
     of_classes = pull.artifacts_of(dense, schema.CLASS_CHARACTERISTICS, tracking_uri=tracking_uri)
-    study = StudyData(runs, on_test, characteristics=characteristics.TABLE.join(of_classes))
+    study = StudyData(runs, on_test, characteristics=characteristics.TABLE.join(of_classes), options=options)
+    notes += study.groups.notes
     # `mlflow run` names the experiment only in the environment of its own process, so the command has to name it.
     named = experiment or pull.experiment_name(tracking_uri=tracking_uri)
-    asked = _Asked(
-        partial(_command, experiment=named),
-        partial(_on_groups, predictions=on_test, image_groups=image_groups),
-        partial(on_test, artifact=schema.VAL_PREDICTIONS),
-        preference,
-    )
+    asked = _Asked(partial(_command, experiment=named), partial(on_test, artifact=schema.VAL_PREDICTIONS))
     recommendations = {
         workload: _recommendation(rows, decision(study, workload, limits), study, asked, notes)
         for workload, rows in runs.groupby(PLACE)
@@ -128,12 +120,10 @@ def recommend_ratio(
 
 
 class _Asked(NamedTuple):
-    """Functions and settings for the results besides the decision: command, image groups, and trade-off."""
+    """Functions for the results besides the decision: command and trade-off."""
 
     command_of: Callable[[pd.DataFrame], str]
-    on_groups: Callable[[pd.DataFrame, pd.DataFrame], Grouped]
     on_validation: ReadPredictions
-    preference: Preference | None
 
 
 def _command(cell: pd.DataFrame, experiment: str | None) -> str:
@@ -175,14 +165,14 @@ def _recommendation(
     sentences, notes = list(on_workload(workload, decided, study)), list(left_out)
     command, of_groups = "", pd.DataFrame()
     if decided.is_safe:
-        best_runs = rows_of(decided.cell, runs, study)
-        command = asked.command_of(best_runs)
+        command = asked.command_of(rows_of(decided.cell, runs, study))
         if not command:
             notes.append("The recommended networks do not say which command makes them.")
-        group_results = asked.on_groups(best_runs, runs)
-        of_groups = group_results.groups
-        sentences += map(group_text.grouping, group_results.groupings.to_dict("records"))
-    preference = operating_points.wanted_of(runs, asked.preference)
+        if len(study.groups.groups):
+            of_groups = rows_of(decided.cell, study.groups.groups, study).reset_index(drop=True)
+            groupings = rows_of(decided.cell, study.groups.groupings, study)
+            sentences += map(group_text.grouping, groupings.to_dict("records"))
+    preference = operating_points.wanted_of(runs, study.options.preference)
     choice, pareto = _choice(runs, study.shown, preference, asked.on_validation) if preference else ("", pd.DataFrame())
     rows = run_rows(decided.cell, study)
     tried = pd.DataFrame([_row(judged, study) for judged in decided.tried])
@@ -303,20 +293,3 @@ def _describe(trade_off: _TradeOff, preference: Preference, label: Callable[[Map
     for row in best.to_dict("records"):
         which = f" with {label(row)} at ratio {short_ratio(row[schema.RATIO])}" if len(best) > 1 else ""
         yield f"On test images{which}, {operating_points.cost(row)}."
-
-
-def _on_groups(
-    best_runs: pd.DataFrame,
-    runs: pd.DataFrame,
-    *,
-    predictions: ReadPredictions,
-    image_groups: Mapping[str, ImageGroups],
-) -> Grouped:
-    """Compute the effect of the chosen runs on groups of test images, which did not influence the choice."""
-    return by_group(run_arrays(pd.concat([best_runs, _controls(best_runs, runs)])), predictions, image_groups)
-
-
-def _controls(best_runs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    runs = runs.reset_index(drop=True)
-    rows = control_rows(runs)[runs[frames.RUN_ID].isin(best_runs[frames.RUN_ID])]
-    return runs.iloc[np.unique(rows[rows >= 0])]

@@ -1,7 +1,7 @@
 """Show a recommendation in a terminal or a notebook, and write its tables."""
 
 import html
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from analysis.common.errors import StudyError
 from analysis.common.input_files import opened
 from analysis.common.points import points
 from analysis.common.printable import COLUMNS, cut, folded, printable
-from analysis.rendering.formats import NOT_AVAILABLE, decimals, short_ratio
+from analysis.rendering.formats import NOT_AVAILABLE, short_ratio
 from analysis.runs import frames, schema
 from analysis.statistics.limits import rounded_up
 from analysis.study.labels import method_label
@@ -71,11 +71,8 @@ class Recommendation(NamedTuple):
     groups: pd.DataFrame = pd.DataFrame()
 
     def _repr_html_(self) -> str:
-        """Format the verdict, the tried methods and the notes as HTML for a notebook."""
-        verdict, *notes = (f"<p>{html.escape(printable(line))}</p>" for line in (self.verdict, *self.notes))
-        how = f'<pre style="white-space: pre-wrap">{html.escape(printable(self.command))}</pre>' if self.command else ""
-        choice = f"<p>{html.escape(printable(self.choice))}</p>" if self.choice else ""
-        return f"{verdict}{how}{_notebook_table(self).to_html(index=False)}{choice}{''.join(notes)}"
+        """Format the summary for a notebook."""
+        return f'<pre style="white-space: pre-wrap">{html.escape(summary(self))}</pre>'
 
     def __str__(self) -> str:
         return summary(self)
@@ -204,14 +201,9 @@ def _judgement_lines(recommendation: Recommendation) -> Iterator[str]:
             yield folded(f"{method} at ratio {ratio}: {fails}")
 
 
-def _with_bounds(
-    judgements: pd.DataFrame,
-    name: str,
-    write: Callable[[float], str] = points,
-    write_bound: Callable[[float], str] = rounded_up,
-) -> list[str]:
+def _with_bounds(judgements: pd.DataFrame, name: str) -> list[str]:
     values = zip(judgements[name], judgements[f"{name}_high"], strict=True)
-    return [f"{write(value)} ({write_bound(high)})" for value, high in values]
+    return [f"{points(value)} ({rounded_up(high)})" for value, high in values]
 
 
 def _pareto_lines(recommendation: Recommendation) -> Iterator[str]:
@@ -235,23 +227,3 @@ def _pareto_lines(recommendation: Recommendation) -> Iterator[str]:
 
 def _text(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
-
-
-def _notebook_table(recommendation: Recommendation) -> pd.DataFrame:
-    """Select and format the columns of `tried` that fit a notebook."""
-    judgements = _printable_tried(recommendation)
-    settings = judgements.loc[:, : schema.RATIO].assign(ratio=judgements[schema.RATIO].map("{:g}".format))
-    cells = {
-        "networks": judgements["n"],
-        "accuracy loss, points (at most)": _with_bounds(judgements, "loss"),
-        "alpha on new images (at most)": _with_bounds(judgements, "alpha_new", decimals(2), decimals(2)),
-        "class loss, points (at most)": _with_bounds(judgements, "worst_class_loss"),
-        "of class": judgements["worst_class"],
-        "outside the limits": judgements["fails"],
-    }
-    return settings.assign(**cells)
-
-
-def _printable_tried(recommendation: Recommendation) -> pd.DataFrame:
-    judgements = frames.without_prefixes(recommendation.tried).rename(columns=printable)
-    return judgements.map(_text)

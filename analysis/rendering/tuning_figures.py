@@ -49,17 +49,12 @@ _BEYOND = 1.2  # decades between the range that is searched and an anchor beyond
 
 
 def figures(result: Tuning) -> dict[str, Figure]:
-    """Return the figures for which a search has data, by file name without ending.
-
-    Parameters
-    ----------
-    result : Tuning
-    """
+    """Draw the figures for which a search has data, by file name without ending."""
     drawn = {"epsilon": epsilon(result)}
     if result.trials[list(_SCHEDULES)].nunique().gt(1).any():
-        drawn["schedule"] = schedule(result)
+        drawn["schedule"] = against(result, _SCHEDULES, "schedule and distillation do")
     if result.trials["strength"].nunique() > 1:
-        drawn["mitigation"] = mitigation(result)
+        drawn["mitigation"] = against(result, _STRENGTH, "the strength of the mitigation does")
     if result.objective == "both":
         drawn["pareto_front"] = pareto_front(result)
     return drawn
@@ -73,43 +68,20 @@ def epsilon(result: Tuning) -> Figure:
     """
     trials, names = _placed(result.trials), _PANELS[result.objective]
     across = "epsilon (at 0, UP is GP; at the largest, UP ranks weights as MP does)"
-    figure = draw(
-        [Panel(partial(_draw_over_epsilon, name=name), trials, "", across, _CHANGES[name]) for name in names],
-        size=(8.4, 3.5),
-        title=f"What epsilon does on validation images: {result.name}",
-        note=_NOTE,
-        sharex=True,
-    )
-    return _with_ramps(figure, trials)
+    panels = [Panel(partial(_draw_over_epsilon, name=name), trials, "", across, _CHANGES[name]) for name in names]
+    title = f"What epsilon does on validation images: {result.name}"
+    return _with_ramps(draw(panels, size=(8.4, 3.5), title=title, note=_NOTE, sharex=True), trials)
 
 
-def schedule(result: Tuning) -> Figure:
-    """Draw accuracy and distortion against the ramp and against the weight of distillation, as in `epsilon`."""
-    title = f"What schedule and distillation do on validation images: {result.name}"
-    return _against(result, _SCHEDULES, title)
-
-
-def mitigation(result: Tuning) -> Figure:
-    """Draw accuracy and distortion against the strength of the mitigation, as in `epsilon`."""
-    title = f"What the strength of the mitigation does on validation images: {result.name}"
-    return _against(result, _STRENGTH, title)
-
-
-def _against(result: Tuning, labels: Mapping[str, str], title: str) -> Figure:
-    """Draw accuracy and distortion against some params, a column for each; `labels` has their axis labels."""
-    figure = draw(
-        [
-            Panel(partial(_draw_panel, x=x, name=name), result.trials, "", label, _CHANGES[name])
-            for name in _PANELS[result.objective]
-            for x, label in labels.items()
-        ],
-        len(labels),
-        size=(5.5, 3.5),
-        title=title,
-        note=_NOTE,
-        sharex="col",
-        sharey="row",
-    )
+def against(result: Tuning, labels: Mapping[str, str], what: str) -> Figure:
+    """Draw accuracy and distortion against some params as in `epsilon`, a column for each param with its label."""
+    panels = [
+        Panel(partial(_draw_panel, x=x, name=name), result.trials, "", label, _CHANGES[name])
+        for name in _PANELS[result.objective]
+        for x, label in labels.items()
+    ]
+    title = f"What {what} on validation images: {result.name}"
+    figure = draw(panels, len(labels), size=(5.5, 3.5), title=title, note=_NOTE, sharex="col", sharey="row")
     return _with_ramps(figure, result.trials)
 
 

@@ -268,11 +268,6 @@ def test_settings_are_told_apart(store):
     assert "Without runs of the pruner none" in found.verdict
 
 
-def test_validation_predictions_are_not_needed(store):
-    (found,) = recommend.recommend_ratio("bare", tracking_uri=store.uri)
-    assert found.tried["ratio"].tolist() == [2]
-
-
 @pytest.mark.slow
 def test_the_choice_is_reported_on_groups_that_have_no_part_in_it(store, tmp_path):
     """The first half of each class is of the day: it has all errors, 30 of its 600 images more after pruning."""

@@ -60,7 +60,7 @@ def scheduled():
 
 def test_ramp_and_distillation_have_a_picture_where_they_differ():
     assert list(tuning_figures.figures(scheduled())) == ["epsilon", "schedule"]
-    ramps, weights = tuning_figures.schedule(scheduled()).axes[:2]
+    ramps, weights = tuning_figures.figures(scheduled())["schedule"].axes[:2]
     assert points(ramps, "winner")[0].tolist() == pytest.approx([0.35, 0.5])
     assert points(weights, "winner")[0].tolist() == pytest.approx([0.05, 0.5])
 

@@ -56,7 +56,7 @@ def test_the_tables_have_the_names_and_columns_that_others_rely_on(made):
 
 
 FIRST_SCREEN = [
-    *("What pruning costs", "What each class loses", "Model size"),
+    *("What pruning costs", "What each class loses"),
     *("Differences between classes", "Methods compared", "Every number"),
 ]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from analysis.common.errors import StudyError
-from analysis.statistics.class_offsets import excess, fit, held_out, reliability, table
+from analysis.statistics.class_offsets import fit, held_out, reliability, table
 
 LABEL = np.repeat([0, 1], 100)
 
@@ -118,22 +118,6 @@ def test_offsets_undo_a_bias():
     found = fit(*drawn(0, 2000, bias), shrinkage=0)
     assert found.value.tolist() == pytest.approx((-bias).tolist(), abs=0.1)
     assert np.abs(found.excess_left).max() < 0.002 < 0.1 < np.abs(found.excess).max()
-
-
-def excess_on_new_images(shrinkage):
-    """Return the root mean square excess on many new images, for offsets fitted on 40 images of each class."""
-    squares = []
-    for seed in range(20):
-        bias = 0.15 * np.random.default_rng(seed).normal(size=10)
-        offsets = fit(*drawn(seed, 40, bias), shrinkage=shrinkage).value
-        before, after, label = drawn(1000 + seed, 400, bias)
-        right = (logits.argmax(1) == label for logits in (before, after + offsets))
-        squares.append(excess(*right, label, 10)[0] ** 2)
-    return np.sqrt(np.mean(squares))
-
-
-def test_shrinkage_beats_the_plain_fixed_point_on_new_images():
-    assert excess_on_new_images(1) < 0.9 * excess_on_new_images(0)
 
 
 def test_held_out_offsets_know_nothing_of_the_image():

@@ -12,7 +12,6 @@ from analysis.statistics.new_images import (
     slope_parts,
 )
 from analysis.statistics.recalls import Recalls
-from analysis.statistics.two_way import variances
 
 # alpha_new: classes of different size, a network that changes its mind on some of the images.
 
@@ -193,19 +192,6 @@ def test_pairs_are_counted_once_where_all_balance_is_noise():
     jackknife, pairs = np.mean(found, axis=0) / np.var(numerators)
     assert 1.9 < jackknife < 2.3
     assert 1 < jackknife - pairs < 1.3
-
-
-def test_pairs_narrow_the_interval_of_several_networks():
-    label, before, after = predictions((40, 40, 40))
-    three = [np.array([x, np.roll(x, 1), np.roll(x, 2)]) for x in (before, after)]
-    slope = pooled_slope(slope_parts(label, *three))
-    by_part = np.array([1, -slope.estimate]) / slope.denominator
-    expected = sum(
-        by_part[a] * by_part[b] * slope_parts(label, *three).pairs[a, :, b] for a in range(2) for b in range(2)
-    )
-    assert slope.pairs == pytest.approx(expected)
-    assert slope.variances == variances(slope.pseudo_values, slope.moves, expected)
-    assert slope.variances.images < variances(slope.pseudo_values, slope.moves).images
 
 
 def test_recalls_alone_give_an_interval_over_networks_alone():

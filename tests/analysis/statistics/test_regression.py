@@ -202,13 +202,6 @@ class TestTrainingChoices:
         np.testing.assert_allclose(ours["coefficient"], theirs.params[ours.index], rtol=1e-6, atol=1e-9)
         np.testing.assert_allclose(ours["se"], theirs.bse[ours.index], rtol=1e-6)
 
-    def test_a_column_with_one_value_changes_nothing_and_is_not_mentioned(self):
-        frame = made()
-        expected = fit(frame)
-        found = fit(frame.assign(optimizer="sgd", batch_size=128.0, learning_rate=0.01))
-        pd.testing.assert_frame_equal(found, expected)
-        assert found.attrs == expected.attrs
-
     def test_a_batch_size_that_goes_with_the_model_leaves_the_model_its_term(self):
         frame = made(models="mn")
         found = fit(frame.assign(batch_size=np.where(frame["model"] == "m", 32, 128)))

@@ -9,10 +9,9 @@ import pytest
 from analysis.common.errors import StudyError
 from analysis.compare import group_text
 from analysis.statistics.groups import ImageGroups
-from analysis.statistics.hypothesis_tests import change_interval
-from analysis.study import cells, groups
+from analysis.study import groups
 from analysis.study.arrays import run_arrays
-from tests.made_up_groups import AFTER, LABEL, WRITER, study, write
+from tests.made_up_groups import LABEL, WRITER, study, write
 
 
 @pytest.fixture(scope="module")
@@ -76,29 +75,6 @@ def test_a_grouping_has_a_row_with_the_controls_values_beside_it(found):
     assert said.startswith("By writer, 8 groups of 20 to 20 images: alpha is")
     assert "Chance movement: the hardest-hit group, which differs between networks, loses 35.6 (35.6 to 35.6)" in said
     assert "0.0 in the control" in said
-
-
-def test_groups_that_are_the_classes_give_the_cells_own_numbers():
-    rng = np.random.default_rng(1)
-    runs, predictions = study(after=[AFTER & (rng.random(len(AFTER)) < 0.98) for _ in range(3)])
-    classes = ImageGroups({"class": np.array(["a", "b"])[LABEL]}, {})
-    row = groups.groups(run_arrays(runs), predictions, {"digits": classes}).groupings.iloc[0]
-    cell = cells.cells(run_arrays(runs), predictions).set_index("pruner").loc["mp"]
-    same = {"alpha": "alpha_mean", "raw_slope": "raw_slope_mean", "largest_excess": "largest_excess"}
-    same |= {"alpha_new": "alpha_new", "largest_excess_control": "largest_excess_none"}
-    for name, of_cell in same.items():
-        assert row[name] == pytest.approx(cell[of_cell]), name
-
-
-def test_one_network_has_the_intervals_of_paired_counts():
-    runs, predictions = study(seeds=1)
-    found = groups.groups(run_arrays(runs), predictions, {"digits": ImageGroups({"all": np.full(len(LABEL), "x")}, {})})
-    row = found.groups.iloc[0]
-    # Of 160 images one is won and 56 are lost.
-    assert (row["loss_low"], row["loss_high"]) == pytest.approx(change_interval(1, 56, 160))
-    assert row["loss_from_control"] == 55 / 160
-    assert "loss_from_control_low" not in row
-    assert "cost" not in row
 
 
 def test_a_cell_without_predictions_is_counted():

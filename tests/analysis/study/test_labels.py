@@ -158,14 +158,6 @@ def test_settings_with_long_labels_get_letters_sorted_by_their_values():
         assert named == {f"{pruner} {letter}" for pruner in ("mp", "up") for letter in "ABCDE"}
 
 
-def test_settings_with_short_labels_keep_them():
-    both = {"distill": "0.5", "schedule": "cubic"}
-    made = study(toy("mp", 2, [1], **ONE_SHOT, **PLAIN), toy("mp", 2, [1], **both))
-    assert letters_of(made) == {}
-    assert key_of(made, {}).empty
-    assert letters_of(toy("mp", 2, [1, 1.1])) == {}
-
-
 def test_a_letter_stands_for_a_label_that_is_too_long_or_that_two_settings_have():
     """`(epsilon 0.07159)` has 17 letters, `distill 0.5 (epsilon 0.07159)` has 29; digits behind the fourth are cut."""
     epsilons = "0.071587001", "0.071587002"

@@ -104,12 +104,6 @@ def test_one_shot_pruning_has_the_sparsity_of_all_parameters():
     assert found["on_front_2d"].tolist() == [False, True]
 
 
-def test_number_formats_are_left_out():
-    quantized = made_up_runs.runs(*TOY, "fixed-int8", 1, [1.0], number_format="fixed-int8")
-    runs = made_up_runs.study(made_up_runs.runs(*TOY, "mp", 2, [1.0], number_format="float32"), quantized)
-    assert set(on_test(runs, shown_settings(runs))["pruner"]) == {DENSE, "mp"}
-
-
 def test_a_choice_is_shown_for_iterative_pruning_or_where_it_is_asked_for():
     one_shot = made_up_runs.runs(*TOY, "mp", 2, [1.0])
     assert operating_points.wanted_of(one_shot, None) is None

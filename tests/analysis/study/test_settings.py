@@ -172,17 +172,6 @@ def test_the_main_setting_is_that_of_most_runs_and_one_for_each_pruner():
     ]
 
 
-def test_the_papers_epsilon_does_not_outweigh_the_papers_schedule():
-    """MP is pruned in one shot, so UP is too."""
-    gradual = toy("up", 2, [1, 1, 1], epsilon="0.0005", **CUBIC)
-    made = study(toy("mp", 2, [1, 1], **ONE_SHOT), toy("up", 2, [1, 1], epsilon="0.01", **ONE_SHOT), gradual)
-    kept = main_setting(made, shown_settings(made))
-    assert set(kept["params.schedule"]) == {"one-shot"}
-    (note,) = kept.attrs["notes"]
-    assert "3 runs left out, because the setting nearest to the papers' is shown (" in note
-    assert note.endswith("(schedule one-shot, epsilon 0.01)")
-
-
 def test_of_settings_with_equally_many_runs_the_first_is_the_main_one():
     made = study(*(toy("up", 2, [1, 1], epsilon=epsilon) for epsilon in ("0.02", "0.01")))
     kept = main_setting(made, shown_settings(made))
@@ -190,20 +179,6 @@ def test_of_settings_with_equally_many_runs_the_first_is_the_main_one():
     assert kept.attrs["notes"] == [
         "in tests and tables: 2 runs left out, because only the first of the settings with equally many runs is shown "
         "(epsilon 0.01)"
-    ]
-
-
-def test_the_note_on_the_main_setting_names_the_value_of_each_data_set():
-    """The data sets have epsilons of their own, and one data set lacks an undeclared param in most of its runs."""
-    made = study(
-        *(toy("up", 2, alphas, epsilon=epsilon) for alphas, epsilon in (([1], "0.1"), ([1, 1], "0.2"))),
-        *(runs("b", "net", "up", 2, alphas, epsilon=own) for alphas, own in (([1], "0.3"), ([1, 1], "0.4"))),
-        toy("mp", 2, [1, 1]),
-        toy("mp", 2, [1], maps="8"),
-    )
-    notes = main_setting(made, shown_settings(made)).attrs["notes"]
-    assert [note.partition("because ")[2] for note in notes] == [
-        "another setting has more runs (epsilon 0.2 or 0.4, maps missing)"
     ]
 
 
@@ -290,14 +265,6 @@ def test_number_formats_are_not_pruned_and_have_fewer_bits():
     assert is_pruned(made).tolist() == [True, True, True, False, True, False, False, False]
     assert bits(made).tolist() == [32, 32, 32, 32, 8, 16, 8, 8]
     assert bits(toy("mp", 2, [1])).tolist() == [32]
-
-
-def test_weights_of_few_bits_are_shown_even_if_every_run_has_them():
-    few = {"weight_bits": "4", "quantization": "while-training"}
-    assert shown(toy("mp", 2, [1], **few)) == ["weight_bits"]
-    assert shown(toy("mp", 2, [1], weight_bits="32")) == []
-    made = study(toy("mp", 2, [1, 1.1], **few), toy("mp", 2, [1, 1.2], weight_bits="32"))
-    assert bits(made).tolist() == [4, 4, 32, 32]
 
 
 def test_levels_of_iterative_pruning_are_one_method_and_cells_of_their_own():

@@ -32,11 +32,6 @@ def test_frames_follow_from_the_runs_and_the_confidence():
     assert study.cells["confidence"].tolist() == pytest.approx([0.9] * 3)
 
 
-def test_a_study_is_not_changed():
-    with pytest.raises(AttributeError):
-        StudyData(RUNS).confidence = 0.5
-
-
 def test_what_a_study_has_comes_back_from_the_folder_it_was_exported_to(tmp_path):
     runs = made_up_levels.runs()
     run_id = runs["run_id"].iloc[0]
