@@ -63,7 +63,7 @@ FIRST_SCREEN = [
 
 def test_it_reads_top_down(made):
     titles = [section.title for section in made.sections]
-    assert titles[:7] == [*FIRST_SCREEN[:5], "Images that are forgotten", *FIRST_SCREEN[5:]]
+    assert titles[:6] == [*FIRST_SCREEN[:4], "Images that are forgotten", *FIRST_SCREEN[4:]]
     assert titles[-1] == "What was left out, and what to know"
     assert "3 pruned runs left out" in made.sections[-1].blocks[0].sentences[0]
 
