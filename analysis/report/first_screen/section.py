@@ -37,7 +37,7 @@ _COSTS_WITHOUT_CONTROL = (
     "fine-tuning."
 )
 _CLASSES = (
-    "The pictures show the classes' recalls and losses at the ratio of the verdict. Loss is the recall of the "
+    "The pictures show the classes' losses at the ratio of the verdict. Loss is the recall of the "
     "control (or, without a control, of the dense networks) minus the recall after pruning, in points. The classes of "
     "a data set are sorted by their mean loss over methods."
 )
