@@ -81,6 +81,7 @@ def made_up_runs(count: int) -> Iterator[tuple[str, dict[str, str], dict[str, st
         tags = {
             schema.KIND: schema.DENSE,
             schema.CONFIG_HASH: run_id,
+            schema.SCHEMA: schema.SCHEMA_VERSION,
             schema.ENGINE: "torch",
             schema.DEVICE: "cuda",
         }
@@ -91,6 +92,7 @@ def made_up_runs(count: int) -> Iterator[tuple[str, dict[str, str], dict[str, st
             params |= {schema.PRUNER: pruner, schema.RATIO: repr(float(ratio))}
             tags |= {schema.KIND: schema.PRUNED, schema.DENSE_RUN_ID: dense_run_id}
         params |= {f"setting_{number}": "0.0005" for number in range(25 - len(params))}
+        tags[schema.CELL] = schema.cell(params)
         tags |= {f"note_{number}": "as MLflow's own" for number in range(25 - len(tags))}
         yield run_id, params, tags
 

@@ -1,27 +1,24 @@
 """Probe the server of a tracking store before it is used."""
 
 import configparser
-import re
 from collections.abc import Callable
 from queue import Empty, Queue
 from threading import Thread
-from urllib.parse import urlsplit
 
 from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 from requests import Response
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.common import imports
 from analysis.common.errors import StudyError, first_line
-from analysis.common.masking import MASK, without_password
+from analysis.common.masking import without_password
 from analysis.runs import retries
 from analysis.runs.store_errors import reason
 
 PROBE_SECONDS = 5  # to connect, and the same again to answer
-_ONE_PASSWORD = re.compile(r"[\w+]+://([^:/?]*(:[^@]*)?@)?[^@?]*(\?.*)?", re.S)  # as SQLAlchemy splits a URL
 
 
 def probe(uri: str) -> None:
@@ -35,15 +32,12 @@ def probe(uri: str) -> None:
     Raises
     ------
     StudyError
-        If the server does not answer within 10 s, or answers with an error; or if part of a password would be taken for
-        a host or a path.
+        If the server does not answer within 10 s, or answers with an error.
     """
     scheme = uri.partition(":")[0].lower()
     if scheme in ("http", "https"):
-        _check_http(uri)
         _probe_http(uri)
     elif scheme.startswith(("postgresql", "mysql", "mssql")):
-        _check_database(uri)
         _probe_database(uri)
 
 
@@ -52,37 +46,6 @@ def missing_driver(uri: str, error: ModuleNotFoundError) -> StudyError:
     has_extra = uri.partition(":")[0].lower() in ("postgresql", "postgresql+psycopg")
     advice = imports.pip_line("postgres") if has_extra else "install it with pip"
     return StudyError(f"{without_password(uri)} needs {error.name}: {advice}")
-
-
-def _check_http(uri: str) -> None:
-    """Refuse a URI in which `/`, `?` or `#` splits a password, because errors would show its second part as a path."""
-    try:
-        parts = urlsplit(uri)
-        is_readable = parts.port != 0 and bool(parts.hostname) and "@" not in "".join(parts[2:])
-    except ValueError:
-        is_readable = False
-    if not is_readable:
-        raise _unreadable(uri)
-
-
-def _check_database(uri: str) -> None:
-    """Refuse a URL in which `@` splits a password, because errors would show its second part as a host."""
-    try:
-        make_url(uri)
-        is_readable = uri == without_password(uri) or bool(_ONE_PASSWORD.fullmatch(uri))
-    except (SQLAlchemyError, ValueError):
-        is_readable = False
-    if not is_readable:
-        raise _unreadable(uri)
-
-
-def _unreadable(uri: str) -> StudyError:
-    if "@" not in uri:
-        return StudyError(f"{without_password(uri)} cannot be read as a URI; check the tracking URI")
-    return StudyError(
-        f"{uri.partition(':')[0]}://{MASK} cannot be read as a URI; write %40 for every @ except the one before "
-        "the host; in the password, also write %2F for /, %3F for ?, %23 for #"
-    )
 
 
 def _probe_http(uri: str) -> None:

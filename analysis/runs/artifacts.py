@@ -1,21 +1,26 @@
-"""Pull the artifacts of an experiment from which a report is made beside the runs and their predictions."""
+"""Read the artifacts of an experiment from which a report is made beside the runs and their predictions."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from analysis.runs import schema, tunings, validation_counts
 from analysis.runs.frames import RUN_ID, Artifacts
 
+if TYPE_CHECKING:  # reading exports needs no MLflow
+    from analysis.runs.pull import Experiment
 
-def pulled(runs: pd.DataFrame, experiment: str | None = None, *, tracking_uri: str | None = None) -> Artifacts:
+
+def pulled(source: "Experiment", runs: pd.DataFrame, *, tracking_uri: str | None = None) -> Artifacts:
     """Read the artifacts of an experiment.
 
     Parameters
     ----------
+    source : Experiment
     runs : DataFrame
         As `pull.pull_runs` returns it.
-    experiment, tracking_uri : str, optional
+    tracking_uri : str, optional
         As in `pull.pull_runs`.
 
     Returns
@@ -28,24 +33,21 @@ def pulled(runs: pd.DataFrame, experiment: str | None = None, *, tracking_uri: s
     Raises
     ------
     StudyError
-        As in `pull.pull_runs`.
+        If the store cannot be read.
     """
-    from analysis.runs import pull  # imported here, because reading exports needs no MLflow
-
     dense = list(dict.fromkeys(runs[schema.DENSE_RUN_ID]))
     own = [*dense, *runs[RUN_ID]]
-    corrupted = pull.tagged_artifacts(
-        schema.CORRUPTED, schema.CORRUPTIONS, experiment, elsewhere=dense, tracking_uri=tracking_uri
-    )
+    measured = {*own}.intersection(source.having(schema.CORRUPTED))
+    searches = source.having(schema.KIND, schema.TUNING)
+    of_searches = {name: source.artifacts(name, searches) for name in tunings.FILES}
+    complete = [run_id for run_id in searches if all(run_id in contents for contents in of_searches.values())]
     return {
-        schema.CORRUPTIONS: {run_id: content for run_id, content in corrupted.items() if run_id in {*own}},
-        schema.CLASS_CHARACTERISTICS: pull.artifacts_of(dense, schema.CLASS_CHARACTERISTICS, tracking_uri=tracking_uri),
+        schema.CORRUPTIONS: source.artifacts(schema.CORRUPTIONS, filter(measured.__contains__, own)),
+        schema.CLASS_CHARACTERISTICS: source.artifacts(schema.CLASS_CHARACTERISTICS, dense),
         schema.VALIDATION_COUNTS: _validation_counts(own, tracking_uri) if validation_counts.wanted(runs) else {},
-        schema.CHAINS: pull.tagged_artifacts(schema.MINIMIZE, schema.CHAINS, experiment, tracking_uri=tracking_uri),
-        **_by_name(
-            pull.artifacts(schema.STUDY, [schema.PRIMARY], experiment, finished=False, tracking_uri=tracking_uri)
-        ),
-        **_by_name(pull.artifacts(schema.TUNING, tunings.FILES, experiment, tracking_uri=tracking_uri)),
+        schema.CHAINS: source.artifacts(schema.CHAINS, source.having(schema.MINIMIZE)),
+        schema.PRIMARY: source.artifacts(schema.PRIMARY, source.having(schema.KIND, schema.STUDY, finished=False)),
+        **{name: {run_id: contents[run_id] for run_id in complete} for name, contents in of_searches.items()},
     }
 
 
@@ -58,9 +60,3 @@ def _validation_counts(run_ids: Sequence[str], tracking_uri: str | None) -> dict
         run_id: table.as_csv(validation_counts.counted(run[schema.LABEL], run[schema.PREDICTED]))
         for run_id, run in predictions.items()
     }
-
-
-def _by_name(of_runs: Artifacts) -> dict[str, dict[str, bytes]]:
-    """Turn contents by run id and name into contents by name and run id."""
-    names = list(dict.fromkeys(name for contents in of_runs.values() for name in contents))
-    return {name: {run_id: contents[name] for run_id, contents in of_runs.items()} for name in names}

@@ -3,16 +3,14 @@
 `pull` and `exports` apply the same checks to the runs that they read, so that no estimate uses a wrongly paired run.
 """
 
-import unicodedata
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.common.printable import printable
 from analysis.runs import frames, schema
-from analysis.runs.frames import ACCURACY_AFTER, ACCURACY_BEFORE, BY_CLASS, RECALL_AFTER, RECALL_BEFORE, RUN_ID
+from analysis.runs.frames import ACCURACY_AFTER, ACCURACY_BEFORE, BY_CLASS, RECALL_AFTER, RUN_ID
 
 # Params in which a pruned run and its dense run must agree. If only one of the two has a param, the pair is left out.
 _SHARED = (
@@ -20,9 +18,7 @@ _SHARED = (
     *(schema.MODEL, schema.MODEL_DIGEST, schema.WEIGHTS_DIGEST, schema.SEED),
 )
 # Params in which a pruned run and its dense run must also agree, if both have the param.
-_SHARED_IF_GIVEN = (
-    *(schema.PROTOCOL, schema.VALIDATION_FRACTION, schema.NORMALIZATION_MEAN, schema.NORMALIZATION_STD),
-)
+_SHARED_IF_GIVEN = (schema.PROTOCOL, schema.VALIDATION_FRACTION)
 # Pruners that keep exactly as many weights as the ratio implies. Others, such as `up-signed`, may keep more, and so may
 # all pruners in runs of protocol `released`.
 _EXACT = ("mp", "gp", "up", "rp", "up-sum")
@@ -33,10 +29,6 @@ _RATIO_TOLERANCE = 1.25
 _LARGEST_RATIO = 1e6
 # Shares that were rounded to two digits may seem to contradict each other by up to this.
 _ROUNDING = 0.015
-# Equal recalls of two networks are reported if chance would make them equal with a probability below this.
-_COINCIDENCE = 1e-9
-# A param with more values than this was not typed by hand, so its spellings are not compared.
-_MOST_SPELLINGS = 1_000
 
 
 def sound_pairs(runs: pd.DataFrame, dense_runs: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
@@ -47,7 +39,7 @@ def sound_pairs(runs: pd.DataFrame, dense_runs: pd.DataFrame, left_out: list[str
     runs : DataFrame
         One row per pair, as in `frames.Study`.
     dense_runs : DataFrame
-        Dense runs. A pair whose dense run is missing here is compared with other pairs of that dense run.
+        The dense runs of the pairs.
     left_out : list of str
         A sentence is appended for each reason, with the runs left out for it.
 
@@ -91,15 +83,8 @@ def some(names: Iterable[str], most: int = 3) -> str:
 def _faults(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[tuple[np.ndarray, str]]:
     """Yield a mask of the faulty pairs and a description for each kind of fault."""
     yield from _ratios(runs)
-    shares = [ACCURACY_BEFORE, ACCURACY_AFTER, *_columns(runs, RECALL_BEFORE, RECALL_AFTER, schema.BOTH_RIGHT)]
-    values = runs[shares].to_numpy(float)
-    yield ((values < 0) | (values > 1)).any(axis=1), "a value outside [0, 1]"
-    yield ~(values[:, :2] > 0).all(axis=1), f"{schema.TEST_ACCURACY} is 0 or not a number"
     yield from _other_networks(runs, dense_runs)
     before, after, support, both_right = _by_class(runs)
-    yield np.isnan(before).all(axis=1), f"no metric {schema.RECALL}<class>"
-    yield (np.isnan(before) != np.isnan(after)).any(axis=1), "the classes are not those of the dense run"
-    yield ((support < 0) | np.isinf(support)).any(axis=1), f"{schema.SUPPORT}<class> is not a number of images"
     for accuracy, recall, whose in ((ACCURACY_AFTER, after, ""), (ACCURACY_BEFORE, before, " of the dense run")):
         contradicts = _contradicts(runs[accuracy].to_numpy(float), recall, support)
         yield contradicts, f"{schema.TEST_ACCURACY}{whose} contradicts the recalls and the supports"
@@ -124,30 +109,17 @@ def _ratios(runs: pd.DataFrame) -> Iterator[tuple[np.ndarray, str]]:
 
 
 def _other_networks(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[tuple[np.ndarray, str]]:
-    """Yield the faults of pairs that do not match their dense run."""
-    shared_columns = [frames.column(name) for name in (*_SHARED, *_SHARED_IF_GIVEN)]
-    metrics = _columns(runs, ACCURACY_BEFORE, RECALL_BEFORE)
-    columns = [name for name in (*shared_columns, *metrics, schema.DENSE_RUN_ID) if name in dense_runs or name in runs]
-    unlisted = runs[~runs[schema.DENSE_RUN_ID].isin(dense_runs[schema.DENSE_RUN_ID])]
-    dense = dense_runs.reindex(columns=columns)
-    if len(unlisted):
-        dense = pd.concat([dense, unlisted.reindex(columns=columns)])
-    dense = dense.drop_duplicates(schema.DENSE_RUN_ID)
-    dense = dense.iloc[pd.Index(dense[schema.DENSE_RUN_ID]).get_indexer(runs[schema.DENSE_RUN_ID])]
-    dense.index = runs.index
-    for name, column in zip((*_SHARED, *_SHARED_IF_GIVEN), shared_columns, strict=True):
-        if column in columns:
-            own_values, dense_values = (frame.reindex(columns=[column])[column] for frame in (runs, dense))
-            differ = (own_values != dense_values) & ~(own_values.isna() & dense_values.isna())
-            if name in _SHARED_IF_GIVEN:
-                # A pruned run must have the param if its dense run has protocol `released`, because reports mark this
-                # protocol.
-                differ &= (own_values.notna() & dense_values.notna()) | (
-                    own_values.isna() & (dense_values == _RELEASED)
-                )
-            yield differ.to_numpy(bool), f"the {name} is not that of the dense run"
-    differences = np.abs(runs[metrics].to_numpy(float) - dense[metrics].to_numpy(float))
-    yield (differences > 0).any(axis=1), "accuracy or recalls before pruning are not those of the dense run"
+    """Yield the faults of pairs whose params do not match those of their dense run."""
+    places = pd.Index(dense_runs[schema.DENSE_RUN_ID]).get_indexer(runs[schema.DENSE_RUN_ID])
+    dense = dense_runs.iloc[places].set_index(runs.index)
+    for name in (*_SHARED, *_SHARED_IF_GIVEN):
+        own_values, dense_values = _param(runs, name), _param(dense, name)
+        differ = (own_values != dense_values) & ~(own_values.isna() & dense_values.isna())
+        if name in _SHARED_IF_GIVEN:
+            # A pruned run must have the param if its dense run has protocol `released`, because reports mark this
+            # protocol.
+            differ &= (own_values.notna() & dense_values.notna()) | (own_values.isna() & (dense_values == _RELEASED))
+        yield differ.to_numpy(bool), f"the {name} is not that of the dense run"
 
 
 def _contradicts(accuracy: np.ndarray, recall: np.ndarray, support: np.ndarray) -> np.ndarray:
@@ -196,6 +168,11 @@ def _unlike_most(values: np.ndarray, data_set: np.ndarray) -> np.ndarray:
     return values != most.reindex(data_set).to_numpy()
 
 
+def _one_number(values: np.ndarray) -> np.ndarray:
+    """Hash each row to a number, because comparing numbers is faster than comparing rows."""
+    return (values * np.random.default_rng(0).random(values.shape[1])).sum(axis=1)
+
+
 # Warnings about suspicious runs, which are not left out.
 
 
@@ -207,44 +184,7 @@ def notes(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> list[str]:
     runs, dense_runs : DataFrame
         As in `sound_pairs`.
     """
-    found = [
-        *_spellings(runs),
-        *_given_networks(dense_runs),
-        *_copies(runs, dense_runs),
-        *_unchanged(runs),
-        *_arithmetics(runs, dense_runs),
-    ]
-    return list(dict.fromkeys(found))
-
-
-def _spellings(runs: pd.DataFrame) -> Iterator[str]:
-    """Yield sentences on different values of a setting that look the same."""
-    for column in frames.identity(runs):
-        texts = runs[column].dropna().unique() if column not in (schema.RATIO, schema.SEED) else []
-        if 1 < len(texts) <= _MOST_SPELLINGS:
-            alike: dict[Any, list[str]] = {}
-            for value in texts:
-                alike.setdefault(_as_read(value), []).append(repr(value))
-            for values in alike.values():
-                if len(values) > 1:
-                    subject = f"{frames.param(column)} has values that look alike but count as different"
-                    yield f"{subject}: {some(sorted(values), most=10)}"
-    for pruner in runs[schema.PRUNER].unique():
-        if pruner != schema.CONTROL and _as_read(pruner) == schema.CONTROL:
-            yield f"the pruner {pruner!r} counts as one that prunes: the control is called {schema.CONTROL!r}"
-
-
-def _as_read(value: str) -> Any:
-    """Normalise a value as a reader sees it: to a number, or to words without case and invisible characters."""
-    try:
-        number = float(value)
-    except ValueError:
-        number = np.nan
-    if np.isfinite(number):
-        return number
-    plain = unicodedata.normalize("NFKC", value).casefold()
-    visible = "".join(letter for letter in plain if unicodedata.category(letter) != "Cf")
-    return " ".join(visible.split())
+    return list(dict.fromkeys([*_given_networks(dense_runs), *_arithmetics(runs, dense_runs)]))
 
 
 def _given_networks(dense_runs: pd.DataFrame) -> Iterator[str]:
@@ -263,66 +203,8 @@ def _given_networks(dense_runs: pd.DataFrame) -> Iterator[str]:
             )
 
 
-def _copies(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[str]:
-    """Yield sentences on networks of different seeds that agree too well to be independent.
-
-    Dense runs with the same given weights are the same network, as `_given_networks` says, and count once.
-    """
-    digest = _param(dense_runs, schema.WEIGHTS_DIGEST)
-    dense = dense_runs[digest.isna() | ~digest.duplicated()].rename(columns={schema.DENSE_RUN_ID: RUN_ID})
-    yield from _agreeing(dense, ACCURACY_BEFORE, RECALL_BEFORE, [])
-    yield from _agreeing(runs, ACCURACY_AFTER, RECALL_AFTER, _settings(runs))
-
-
 def _settings(runs: pd.DataFrame) -> list[str]:
     return [column for column in frames.params(runs) if schema.role(frames.param(column)).role == "setting"]
-
-
-def _agreeing(networks: pd.DataFrame, accuracy: str, group: str, within: list[str]) -> Iterator[str]:
-    recalls = _columns(networks, group)
-    values = networks[[accuracy, *recalls]].fillna(-1).to_numpy(float)
-    alike = networks[pd.Series(_one_number(values), networks.index).duplicated(keep=False)]
-    images = alike.reindex(columns=[schema.SUPPORT + name.removeprefix(group) for name in recalls])
-    alike = alike[_coincidence(alike[recalls].to_numpy(float), images.to_numpy(float)) < _COINCIDENCE]
-    if alike.empty:
-        return
-    for _, copies in alike.groupby([*within, accuracy, *recalls], dropna=False):
-        seeds = sorted(copies[schema.SEED].unique())
-        if len(seeds) > 1:
-            yield (
-                f"{counted(frames.kinds(copies))} of seeds {some(map(str, seeds))} have the same recalls in every "
-                f"class, as copies of one network have: {some(sorted(copies[RUN_ID]))}"
-            )
-
-
-def _one_number(values: np.ndarray) -> np.ndarray:
-    """Hash each row to a number, because comparing numbers is faster than comparing rows."""
-    return (values * np.random.default_rng(0).random(values.shape[1])).sum(axis=1)
-
-
-def _coincidence(recall: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Bound the probability, (runs,), that another network has the same recalls, (runs, classes).
-
-    Over seeds, the number of correct predictions of a class is assumed to vary by half the binomial standard deviation.
-    A class of unknown size is assumed to have 100 images.
-    """
-    deviation = np.sqrt(np.where(np.isnan(images), 100, images) * recall * (1 - recall)) / 2
-    with np.errstate(divide="ignore"):
-        chance = np.minimum(1, 1 / (2 * np.sqrt(np.pi) * deviation))
-    return np.nanprod(chance, axis=1)
-
-
-def _unchanged(runs: pd.DataFrame) -> Iterator[str]:
-    """Yield a note if pruned networks have the same recalls as their dense networks."""
-    before, after, support, _ = _by_class(runs)
-    is_unchanged = ((before == after) | (np.isnan(before) & np.isnan(after))).all(axis=1)
-    is_unchanged &= ((runs[schema.PRUNER] != schema.CONTROL) & (frames.kinds(runs) == schema.PRUNED)).to_numpy()
-    is_unchanged[is_unchanged] = _coincidence(before[is_unchanged], support[is_unchanged]) < _COINCIDENCE
-    if is_unchanged.any():
-        yield (
-            f"in {counted(frames.kinds(runs[is_unchanged]))} every class has the recall of the dense run, as if "
-            f"nothing was pruned: {some(sorted(runs.loc[is_unchanged, RUN_ID]))}"
-        )
 
 
 def _arithmetics(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[str]:
@@ -350,10 +232,6 @@ def _of_several_arithmetics(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 # Columns.
-
-
-def _columns(frame: pd.DataFrame, *prefixes: str) -> list[str]:
-    return [column for column in frame if column.startswith(prefixes)]
 
 
 def _param(frame: pd.DataFrame, name: str) -> pd.Series:

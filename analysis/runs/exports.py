@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from analysis.common import archives, files
 from analysis.common.errors import StudyError, did_you_mean, first_line
 from analysis.common.input_files import SizeLimit, opened
-from analysis.runs import batches, checks, frames, pairs, schema, study_archives
+from analysis.runs import checks, frames, pairs, schema, study_archives
 from analysis.runs.frames import IN_TOP5, METRIC, PARAM, RUN_ID, TAG, Artifacts
 
 RUNS, ARTIFACTS = "runs.parquet", "artifacts"
@@ -108,14 +108,13 @@ def read(folders: Sequence[Path]) -> tuple[frames.Study, frames.ReadPredictions]
     Raises
     ------
     StudyError
-        If a file is missing or damaged; if two folders have different values for the same run, or networks of different
-        seeds trained with different settings; or if no run can be compared with its dense run.
+        If a file is missing or damaged, if two folders have different values for the same run, or if no run can be
+        compared with its dense run.
     """
     with study_archives.unpacked(folders) as unpacked:
         parts = [_run_rows(folder) for folder in unpacked]
         parts = [part[part[TAG + schema.KIND].isin(schema.KINDS)] for part in parts]
         stored = [_stored_runs(folder) for folder in unpacked]
-    batches.check_one_design(dict(zip(folders, parts, strict=True)))
     runs: dict[str, _StoredRun] = {}
     for run_id, run in ((run_id, run) for part in stored for run_id, run in part.items()):
         if run_id in runs and not runs[run_id].agrees(run):

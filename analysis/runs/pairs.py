@@ -16,7 +16,6 @@ import pandas as pd
 
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.runs import checks, frames, schema
-from analysis.runs.clocks import dated_ahead
 from analysis.runs.frames import (
     ACCURACY_AFTER,
     ACCURACY_BEFORE,
@@ -60,7 +59,7 @@ def paired(run_rows: pd.DataFrame, *, ignore_params: Sequence[str] = (), where: 
     rows = frames.with_canonical_values(_without_params(run_rows, ignore_params))
     is_dense = rows[_KIND] == schema.DENSE
     dense, pruned = rows[is_dense], rows[~is_dense]
-    left_out = dated_ahead(zip(rows[RUN_ID], rows[END_TIME], strict=True))
+    left_out: list[str] = []
     dense = _drop_unfinished(dense, left_out)
     of_pruning = [column for column in _columns(dense, "", PARAM) if dense[column].isna().all()]
     dense = frames.with_absent_values(dense.drop(columns=of_pruning))
@@ -231,7 +230,7 @@ def _without_optional(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFra
 def _drop_unpaired(
     pruned: pd.DataFrame, dense: pd.DataFrame, finished_dense: set[str], left_out: list[str]
 ) -> pd.DataFrame:
-    """Keep the pruned runs whose dense run was kept, has the same classes and images, and has not been replaced."""
+    """Keep the pruned runs whose dense run was kept, and has the same classes and images."""
     dense_ids = pruned[_DENSE_RUN_ID]
     pruned = _drop(pruned, dense_ids.isna(), f"no tag {schema.DENSE_RUN_ID}", left_out)
     is_orphan = ~pruned[_DENSE_RUN_ID].isin(finished_dense)
@@ -246,25 +245,7 @@ def _drop_unpaired(
     before, after = _metrics(dense, schema.SUPPORT, classes), _metrics(pruned, schema.SUPPORT, classes)
     with np.errstate(invalid="ignore"):
         differ = (np.abs(before[_dense_rows(pruned, dense)] - after) > 0).any(axis=1)
-    pruned = _drop(pruned, differ, "the supports are not those of the dense run", left_out)
-    before, after = _normalization(dense)[_dense_rows(pruned, dense)], _normalization(pruned)
-    differ = (before != "") & (after != "") & (before != after)
-    pruned = _drop(pruned, differ, "the normalization is not that of the dense run", left_out)
-    paired_dense = dense[dense[RUN_ID].isin(pruned[_DENSE_RUN_ID].unique())]
-    is_outdated = pruned[_DENSE_RUN_ID].isin(_replaced_ids(paired_dense))
-    reason = "a newer dense run has the same settings and seed as their dense run, but other recalls"
-    return _drop(pruned, is_outdated, reason, left_out)
-
-
-def _replaced_ids(dense: pd.DataFrame) -> list[str]:
-    """Return ids of dense runs whose recalls differ from those of the newest run with the same settings and seed."""
-    dense = dense.sort_values([END_TIME, RUN_ID])
-    network = dense.groupby(frames.identity(dense), dropna=False).ngroup().to_numpy()
-    if len(np.unique(network)) == len(dense):
-        return []
-    newest = pd.Series(range(len(dense)), network).groupby(level=0).last()[network]
-    values = dense[[_ACCURACY, *_columns(dense, schema.RECALL)]].fillna(-1).to_numpy(float)
-    return dense.loc[(values != values[newest]).any(axis=1), RUN_ID].tolist()
+    return _drop(pruned, differ, "the supports are not those of the dense run", left_out)
 
 
 def _drop_older(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
@@ -379,12 +360,6 @@ def _metrics(run_rows: pd.DataFrame, prefix: str, names: Sequence[str]) -> np.nd
 
 def _by_name(prefix: str, names: Sequence[str], values: np.ndarray) -> dict[str, np.ndarray]:
     return {prefix + name: values[:, index] for index, name in enumerate(names)}
-
-
-def _normalization(run_rows: pd.DataFrame) -> np.ndarray:
-    """Return by which mean and deviation the images of each run are normalised, (runs,), empty if it is unknown."""
-    names = [TAG + name for name in (schema.NORMALIZATION_MEAN, schema.NORMALIZATION_STD)]
-    return run_rows.reindex(columns=names).astype(object).fillna("").sum(axis=1).to_numpy(str)
 
 
 @cache

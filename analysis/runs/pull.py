@@ -8,22 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 from mlflow.utils.uri import is_local_uri
 from tqdm import tqdm
 
 from analysis.common import archives, arguments
 from analysis.common.errors import StudyError
-from analysis.common.masking import without_secrets
-from analysis.runs import checks, moved_folders, pairs, schema
-from analysis.runs.frames import IN_TOP5, METRIC, MOST_CLASSES, PARAM, RUN_ID, TAG, Study
+from analysis.runs import checks, moved_folders, pairs, schema, stores
+from analysis.runs.frames import IN_TOP5, MOST_CLASSES, RUN_ID, TAG, Study
 from analysis.runs.retries import download_artifacts, list_artifacts
-from analysis.runs.stores import NOTHING, Page, open_store
+from analysis.runs.stores import ARTIFACT_URI, START_TIME, open_store
 
 _KIND, _DENSE_RUN_ID = TAG + schema.KIND, TAG + schema.DENSE_RUN_ID
 _CONFIG_HASH, _SCHEMA = TAG + schema.CONFIG_HASH, TAG + schema.SCHEMA
-_ALWAYS = (_KIND, _DENSE_RUN_ID, _CONFIG_HASH, _SCHEMA)  # columns of tags that a table has even if no run has the tag
+# Columns of the reading that the runs of a study, and so its exports, do not have
+_NOT_OF_RUNS = [_CONFIG_HASH, _SCHEMA, START_TIME, ARTIFACT_URI, TAG + schema.CORRUPTED, TAG + schema.MINIMIZE]
 _DEFAULT_ID = "0"  # of the experiment that MLflow makes in each store
 
 MADE_BEFORE = (
@@ -88,24 +86,69 @@ def study(
     experiment: str | None = None, *, tracking_uri: str | None = None, ignore_params: Sequence[str] = ()
 ) -> Study:
     """Pull an experiment's pairs and dense runs together; parameters and errors are as for `pull_runs`."""
-    with open_store(tracking_uri) as store:
-        selected_id, name, other_experiments = _find(store.experiments(), experiment)
-        run_rows = _read(store.pages(selected_id))
-        is_dense = run_rows[_KIND] == schema.DENSE
-        elsewhere = set(run_rows.loc[~is_dense, _DENSE_RUN_ID].dropna()) - set(run_rows.loc[is_dense, RUN_ID])
-        of_others = _read(store.runs(sorted(elsewhere)))
-    run_rows = pd.concat([run_rows, of_others[of_others[_KIND] == schema.DENSE]])
-    run_rows = run_rows.sort_values(RUN_ID, ignore_index=True)
-    is_hashed = run_rows[_CONFIG_HASH].notna() & (run_rows[pairs.STATUS] == pairs.FINISHED)
-    if old := run_rows.loc[is_hashed & run_rows[_SCHEMA].isna(), RUN_ID].tolist():
-        raise StudyError(MADE_BEFORE.format(experiment=name, runs=checks.some(old)))
-    run_rows = run_rows.drop(columns=[_CONFIG_HASH, _SCHEMA])
-    try:
-        return pairs.paired(run_rows, ignore_params=ignore_params, where=f"experiment {name!r}")
-    except StudyError as error:
-        if error.option:
-            raise
-        raise StudyError(f"{error}; experiments in this store: {other_experiments}") from error
+    return Experiment(experiment, tracking_uri=tracking_uri).study(ignore_params)
+
+
+class Experiment:
+    """An experiment of a tracking store: a source of runs and of their artifacts.
+
+    Parameters
+    ----------
+    experiment, tracking_uri : str, optional
+        As in `pull_runs`.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        All runs of the experiment, and the dense runs elsewhere to which they refer, as `stores.read` returns them.
+
+    Raises
+    ------
+    StudyError
+        As in `pull_runs`, except that finding no pair is no error.
+    """
+
+    def __init__(self, experiment: str | None = None, *, tracking_uri: str | None = None) -> None:
+        self._uri = tracking_uri
+        with open_store(tracking_uri) as store:
+            selected_id, self.name, self._others = _find(store.experiments(), experiment)
+            rows = stores.read(store, selected_id)
+            kind = rows[_KIND]
+            made = kind.isin(schema.KINDS) & (kind != schema.DENSE)
+            elsewhere = set(rows.loc[made, _DENSE_RUN_ID].dropna()) - set(rows.loc[kind == schema.DENSE, RUN_ID])
+            others = stores.read(store, sorted(elsewhere))
+        rows = pd.concat([rows, others[others[_KIND] == schema.DENSE]])
+        self.rows = rows.sort_values(RUN_ID, ignore_index=True)
+
+    def runs(self) -> pd.DataFrame:
+        """Return the dense, pruned and quantized runs, a row for each, in the form of `mlflow.search_runs`."""
+        runs = self.rows[self.rows[_KIND].isin(schema.KINDS)].reset_index(drop=True)
+        is_hashed = runs[_CONFIG_HASH].notna() & (runs[pairs.STATUS] == pairs.FINISHED)
+        if old := runs.loc[is_hashed & runs[_SCHEMA].isna(), RUN_ID].tolist():
+            raise StudyError(MADE_BEFORE.format(experiment=self.name, runs=checks.some(old)))
+        return runs.drop(columns=_NOT_OF_RUNS, errors="ignore")
+
+    def study(self, ignore_params: Sequence[str] = ()) -> Study:
+        """Pair the runs; errors are as for `pull_runs`."""
+        try:
+            return pairs.paired(self.runs(), ignore_params=ignore_params, where=f"experiment {self.name!r}")
+        except StudyError as error:
+            if error.option:
+                raise
+            raise StudyError(f"{error}; experiments in this store: {self._others}") from error
+
+    def having(self, tag: str, *values: str, finished: bool = True) -> list[str]:
+        """Return the ids of the runs that have a tag, or one of these values of it, the oldest first."""
+        column = self.rows.reindex(columns=[TAG + tag])[TAG + tag]
+        has = column.isin(values) if values else column.notna()
+        status = self.rows[pairs.STATUS]
+        has &= status == pairs.FINISHED if finished else status != "deleted"
+        return self.rows[has].sort_values(START_TIME, kind="stable")[RUN_ID].tolist()
+
+    def artifacts(self, name: str, run_ids: Iterable[str]) -> dict[str, bytes]:
+        """Return an artifact's content by run id; runs without it are missing."""
+        folders = dict(zip(self.rows[RUN_ID], self.rows[ARTIFACT_URI], strict=True))
+        return _contents({run_id: folders[run_id] for run_id in run_ids if folders.get(run_id)}, name, self._uri)
 
 
 def experiment_id(experiment: str | None = None, *, tracking_uri: str | None = None) -> str:
@@ -155,8 +198,8 @@ def predictions(
         If the store cannot be read.
     """
     arrays = {}
-    with open_store(tracking_uri) as store, tempfile.TemporaryDirectory() as folder:
-        folders = store.artifact_folders(run_ids)
+    folders = _folders(run_ids, tracking_uri)
+    with tempfile.TemporaryDirectory() as folder:
         for run_id in tqdm(run_ids, desc="predictions", unit=" runs", leave=False, disable=None):
             if run_id in folders and (path := _artifact(folders[run_id], artifact, folder, tracking_uri)):
                 try:
@@ -183,10 +226,9 @@ def files_of(run_id: str, names: Sequence[str], downloads: Path, *, tracking_uri
     StudyError
         If the store cannot be read.
     """
-    with open_store(tracking_uri) as store:
-        folders = store.artifact_folders([run_id])
-        downloads.mkdir(parents=True, exist_ok=True)
-        paths = {name: _artifact(folders[run_id], name, str(downloads), tracking_uri) for name in names if folders}
+    folders = _folders([run_id], tracking_uri)
+    downloads.mkdir(parents=True, exist_ok=True)
+    paths = {name: _artifact(folders[run_id], name, str(downloads), tracking_uri) for name in names if folders}
     return {name: path for name, path in paths.items() if path}
 
 
@@ -199,87 +241,9 @@ def dense_runs(run_ids: Sequence[str], *, tracking_uri: str | None = None) -> di
         If the store cannot be read.
     """
     with open_store(tracking_uri) as store:
-        run_rows = _read(store.runs(run_ids))
+        run_rows = stores.read(store, run_ids, only_tags=[schema.KIND, schema.DENSE_RUN_ID])
+    run_rows = run_rows[run_rows[_KIND].isin(schema.KINDS)]
     return dict(zip(run_rows[RUN_ID], run_rows[_DENSE_RUN_ID].fillna(run_rows[RUN_ID]), strict=True))
-
-
-def artifacts(
-    kind: str,
-    names: Sequence[str],
-    experiment: str | None = None,
-    *,
-    tracking_uri: str | None = None,
-    finished: bool = True,
-) -> dict[str, dict[str, bytes]]:
-    """Read artifacts of all runs of one kind in an experiment.
-
-    Parameters
-    ----------
-    kind : str
-        Value of the tag `kind`.
-    names : sequence of str
-    experiment, tracking_uri : str, optional
-        As in `pull_runs`.
-    finished : bool
-        Whether to ignore unfinished runs.
-
-    Returns
-    -------
-    dict, run id -> name -> content
-        Oldest run first. Runs that lack one of the artifacts are missing.
-
-    Raises
-    ------
-    StudyError
-        As in `pull_runs`, except that finding no run is no error.
-    """
-    contents_by_run = {}
-    with open_store(tracking_uri) as store, tempfile.TemporaryDirectory() as folder:
-        run_ids = store.of_kind(_find(store.experiments(), experiment)[0], kind, finished=finished)
-        for run_id, where in store.artifact_folders(run_ids).items():
-            paths = {name: _artifact(where, name, folder, tracking_uri) for name in names}
-            contents = {name: path.read_bytes() for name, path in paths.items() if path}
-            if len(contents) == len(names):
-                contents_by_run[run_id] = contents
-    return {run_id: contents_by_run[run_id] for run_id in run_ids if run_id in contents_by_run}
-
-
-def tagged_artifacts(
-    tag: str,
-    name: str,
-    experiment: str | None = None,
-    *,
-    elsewhere: Sequence[str] = (),
-    tracking_uri: str | None = None,
-) -> dict[str, bytes]:
-    """Read an artifact of an experiment's finished runs that have a tag.
-
-    Parameters
-    ----------
-    tag, name : str
-        Names of the tag and of the artifact.
-    experiment, tracking_uri : str, optional
-        As in `pull_runs`.
-    elsewhere : sequence of str
-        Ids of further runs, perhaps of other experiments, whose artifact is also read if any run of the
-        experiment has the tag.
-
-    Returns
-    -------
-    dict, run id -> content
-        Runs without the artifact are missing.
-
-    Raises
-    ------
-    StudyError
-        As in `pull_runs`, except that finding no run is no error.
-    """
-    with open_store(tracking_uri) as store:
-        tagged = store.tagged(_find(store.experiments(), experiment)[0], tag).to_pylist()
-        folders = {run[RUN_ID]: run["folder"] for run in tagged}
-        if folders:
-            folders |= store.artifact_folders([run_id for run_id in elsewhere if run_id not in folders])
-        return _contents(folders, name, tracking_uri)
 
 
 def artifacts_of(run_ids: Sequence[str], name: str, *, tracking_uri: str | None = None) -> dict[str, bytes]:
@@ -302,8 +266,7 @@ def artifacts_of(run_ids: Sequence[str], name: str, *, tracking_uri: str | None 
     StudyError
         If the store cannot be read.
     """
-    with open_store(tracking_uri) as store:
-        return _contents(store.artifact_folders(run_ids), name, tracking_uri)
+    return _contents(_folders(run_ids, tracking_uri), name, tracking_uri)
 
 
 def _contents(folders: Mapping[str, str], name: str, tracking_uri: str | None) -> dict[str, bytes]:
@@ -319,47 +282,11 @@ def _contents(folders: Mapping[str, str], name: str, tracking_uri: str | None) -
 # Reading from the store.
 
 
-def _read(pages: Iterable[Page]) -> pd.DataFrame:
-    tables = [_wide(NOTHING)]
-    with tqdm(desc="pull", unit=" runs", leave=False, disable=None) as progress:
-        for page in pages:
-            tables.append(_wide(page))
-            progress.update(len(page.runs))
-    run_rows = pa.concat_tables(tables, promote_options="default").to_pandas()
-    first, others = [*NOTHING.runs.column_names], {*run_rows.columns, *_ALWAYS}
-    return run_rows.reindex(columns=[*first, *sorted(others - {*first})])
-
-
-def _wide(page: Page) -> pa.Table:
-    """Make a table with a row for each run, and a column for each tag, param and metric."""
-    columns = {name: page.runs[name] for name in page.runs.column_names}
-    for prefix, values in ((TAG, page.tags), (PARAM, page.params), (METRIC, page.metrics)):
-        values = values if prefix == METRIC else _mask_secrets(values)
-        columns |= {prefix + name: column for name, column in _columns_of(values, page.runs[RUN_ID]).items()}
-    return pa.table(columns)
-
-
-def _mask_secrets(params: pa.Table) -> pa.Table:
-    """Mask secrets, such as a password in a URL, because frames and reports with the params may be published."""
-    values = params["value"].combine_chunks().dictionary_encode()
-    texts = values.dictionary.to_pylist()
-    masked_texts = [without_secrets(text) if "@" in text or "=" in text else text for text in texts]
-    if masked_texts == texts:
-        return params
-    return params.set_column(2, "value", pa.array(masked_texts).take(values.indices))
-
-
-def _columns_of(values: pa.Table, run_ids: pa.ChunkedArray) -> dict[str, pa.Array]:
-    """Make a column for each name, in the order of the runs, with null for runs that lack the value."""
-    names = values["name"].combine_chunks().dictionary_encode()
-    value_rows = np.full((len(names.dictionary), len(run_ids)), -1)
-    runs = pc.index_in(values[RUN_ID], value_set=run_ids.combine_chunks())
-    value_rows[names.indices.to_numpy(), runs.to_numpy()] = np.arange(len(values))
-    all_values = values["value"].combine_chunks()
-    return {
-        name: all_values.take(pa.array(rows, mask=rows < 0))
-        for name, rows in zip(names.dictionary.to_pylist(), value_rows, strict=True)
-    }
+def _folders(run_ids: Sequence[str], tracking_uri: str | None) -> dict[str, str]:
+    """Return the artifact URI of each given run that exists."""
+    with open_store(tracking_uri) as store:
+        rows = stores.read(store, run_ids, only_tags=[schema.KIND])
+    return {run_id: uri for run_id, uri in zip(rows[RUN_ID], rows[ARTIFACT_URI], strict=True) if uri}
 
 
 def _find(experiments: list[tuple[str, str, str]], name: str | None) -> tuple[str, str, str]:

@@ -2,17 +2,15 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
 import mlflow.artifacts
 from mlflow import MlflowClient
-from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from analysis.runs import creation
 from analysis.runs.store_errors import STORE_ERRORS
 
 ATTEMPTS = 4  # a method of the client may send several requests, each of which may fail
@@ -46,8 +44,8 @@ for _name in ("mlflow.store", "mlflow.utils.rest_utils", "mlflow.exceptions", "s
 def client(uri: str | None) -> MlflowClient:
     """Make a client that repeats requests to a tracking store if their answers break off.
 
-    Only idempotent requests are repeated. A run is created by one request, and looked up if the answer is lost. MLflow
-    itself repeats every request that gets no answer.
+    Only idempotent requests are repeated. MLflow itself repeats every request that gets no answer, so an
+    unused run may be created, which does no harm because it never finishes.
 
     Parameters
     ----------
@@ -110,13 +108,6 @@ class _Client:
         if callable(value):
             value = _as_store_errors(value)
         return repeating(value) if name.startswith(READS) or name in SAME_TWICE else value
-
-    def create_run(
-        self, experiment_id: str, *, run_name: str | None = None, tags: Mapping[str, str] | None = None
-    ) -> Run:
-        return creation.create_run(
-            cast(MlflowClient, self), self._client.create_run, experiment_id, run_name, tags or {}
-        )
 
     def delete_tag(self, run_id: str, key: str) -> None:
         """Delete a tag, and ignore that it is missing, because a request whose answer was lost may have deleted it."""

@@ -44,7 +44,6 @@ DEVICE = "device"
 ARITHMETIC = "arithmetic"
 HOST = "host"
 LOCK = "lock"
-CREATION_ID = "creation_id"  # unique id, by which a run is found if the store's answer was lost
 ERROR = "error"
 CORRUPTED = "corruptions"  # digest of the corrupted test images that the run was measured on
 NORMALIZATION_MEAN = "normalization_mean"

@@ -1,72 +1,78 @@
 """Read runs from a tracking store, either from the tables of SQLite or Postgres, or through MLflow's API.
 
-Both readers yield pages of the same form. Reading the tables is 30 times as fast as `mlflow.search_runs` (40,000 runs,
-`benchmarks/pull.py`).
+Reading the tables is 30 times as fast as `mlflow.search_runs` (40,000 runs, `benchmarks/pull.py`).
 """
 
-import logging
 import math
+import re
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
-from operator import itemgetter
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
 
 import mlflow
+import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
-from mlflow.store.entities import PagedList
+from mlflow.store.db.utils import _get_latest_schema_revision
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 from sqlalchemy import create_engine, make_url
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError
+from tqdm import tqdm
 
 from analysis.common.errors import StudyError
-from analysis.runs import retries, schema, sqlite_files
+from analysis.common.masking import without_secrets
+from analysis.runs import retries, schema
 from analysis.runs.address import probe, without_password
-from analysis.runs.pairs import FINISHED, NO_NUMBER
+from analysis.runs.frames import METRIC, PARAM, RUN_ID, TAG
+from analysis.runs.pairs import END_TIME, FINISHED, NO_NUMBER, STATUS
 from analysis.runs.store_errors import STORE_ERRORS, explained
 
-_WHOLE_METRICS = tuple(metric.name for metric in schema.METRICS if not metric.by_class)
-_METRICS_BY_CLASS = tuple(metric.name for metric in schema.METRICS if metric.by_class)
+START_TIME, ARTIFACT_URI = "start_time", "artifact_uri"
 BUSY_SECONDS = 30
 RUNS_PER_PAGE = 1000  # so that each read is short and does not block writers
+# Tags that a frame has as columns even if no run has them
+_ALWAYS = (schema.KIND, schema.DENSE_RUN_ID, schema.CONFIG_HASH, schema.SCHEMA)
+_TAGS = (*schema.TAGS, schema.CORRUPTED, schema.MINIMIZE)
+_WHOLE_METRICS = tuple(metric.name for metric in schema.METRICS if not metric.by_class)
+_METRICS_BY_CLASS = tuple(metric.name for metric in schema.METRICS if metric.by_class)
+_RUNS = pa.schema(
+    {
+        RUN_ID: pa.string(),
+        STATUS: pa.string(),
+        END_TIME: pa.int64(),
+        START_TIME: pa.int64(),
+        ARTIFACT_URI: pa.string(),
+    }
+)
+# MLflow version -> schema version; for versions not listed MLflow is asked, which takes a quarter of a second.
+_SCHEMAS = {"3.17": "dc11669786a5"}
 
-logger = logging.getLogger(__name__)
+Rows = Callable[[str], Sequence[tuple]]
+Values = Iterable[tuple[str, str, Any]]  # run id, name and value
 
 
 class Page(NamedTuple):
-    """A batch of dense, pruned and quantized runs, with the params and metrics of the finished ones.
+    """A batch of runs.
 
     Attributes
     ----------
-    runs : Table
-        Columns run_id, status (or `deleted`) and end_time.
-    tags, params, metrics : Table
-        Columns run_id, name and value; the value of a tag or param is text. Only the tags in `schema.TAGS` and the
-        metrics in `schema.METRICS` are read.
+    runs : sequence of tuple
+        The values of the columns `_RUNS`; the status of a deleted run is `deleted`.
+    tags, params, metrics : iterable of tuple
+        Id of the run, name and value. Only `_TAGS` and the metrics in `schema.METRICS` are read, and params and metrics
+        only of finished runs of `schema.KINDS`.
     """
 
-    runs: pa.Table
-    tags: pa.Table
-    params: pa.Table
-    metrics: pa.Table
-
-
-_TEXT, _LONG, _DOUBLE = pa.string(), pa.int64(), pa.float64()
-_RUNS = pa.schema({"run_id": _TEXT, "status": _TEXT, "end_time": _LONG})
-_TEXTS = pa.schema({"run_id": _TEXT, "name": _TEXT, "value": _TEXT})
-_METRICS = pa.schema({"run_id": _TEXT, "name": _TEXT, "value": _DOUBLE})
-_EXPERIMENTS = pa.schema({"experiment_id": _LONG, "name": _TEXT, "lifecycle_stage": _TEXT})
-_RUN_IDS = pa.schema({"run_id": _TEXT})
-_FOLDERS = pa.schema({"run_id": _TEXT, "folder": _TEXT})
-_TAGGED = pa.schema({"run_id": _TEXT, "value": _TEXT, "folder": _TEXT})
-NOTHING = Page(_RUNS.empty_table(), _TEXTS.empty_table(), _TEXTS.empty_table(), _METRICS.empty_table())
+    runs: Sequence[tuple]
+    tags: Values
+    params: Values
+    metrics: Values
 
 
 class Reader(Protocol):
@@ -75,20 +81,8 @@ class Reader(Protocol):
     def experiments(self) -> list[tuple[str, str, str]]:
         """Return id, name and lifecycle stage (`active` or `deleted`) of each experiment."""
 
-    def pages(self, experiment_id: str) -> Iterator[Page]:
-        """Yield all dense, pruned and quantized runs of an experiment, in any state."""
-
-    def runs(self, run_ids: Sequence[str]) -> Iterator[Page]:
-        """Yield the given runs of any experiment; unknown runs and runs of other kinds may be left out."""
-
-    def artifact_folders(self, run_ids: Sequence[str]) -> dict[str, str]:
-        """Return the artifact URI of each given run that exists."""
-
-    def of_kind(self, experiment_id: str, kind: str, *, finished: bool = True) -> list[str]:
-        """Return the ids of the runs of a kind, oldest first, either finished ones or all."""
-
-    def tagged(self, experiment_id: str, tag: str, *, finished: bool = True) -> pa.Table:
-        """Return run_id, value and folder (artifact URI) of runs with a tag, finished ones or all, oldest first."""
+    def pages(self, select: str | Sequence[str], only_tags: Sequence[str] = ()) -> Iterator[Page]:
+        """Yield all runs of an experiment, given by its id, or the runs with these ids that exist; see `read`."""
 
 
 @contextmanager
@@ -106,39 +100,97 @@ def open_store(tracking_uri: str | None) -> Iterator[Reader]:
         If the store does not exist, does not answer within 10 s, or cannot be read.
     """
     uri = tracking_uri or mlflow.get_tracking_uri()
-    shown = without_password(uri)
     with ExitStack() as resources:
         try:
-            yield _connect(uri, shown, resources)
+            yield _connect(uri, resources)
         except (*STORE_ERRORS, pa.ArrowException) as error:
             raise StudyError(explained(uri, error, otherwise="check the tracking URI")) from error
 
 
-def _connect(uri: str, shown: str, resources: ExitStack) -> Reader:
+def _connect(uri: str, resources: ExitStack) -> Reader:
     """Probe the store and choose its reader."""
     probe(uri)
     scheme = urlsplit(uri).scheme
     if scheme == "sqlite" or scheme.startswith("postgresql"):
-        tables = TableReader(resources.enter_context(read_rows(uri, shown)))
-        version = tables.schema_version()
-        sqlite_files.check_version(uri, version)
-        if version in sqlite_files.KNOWN_SCHEMAS:
-            return tables
-        logger.warning("%s: schema version %s is unknown, so MLflow's slower API is used", shown, version)
-    elif is_local_uri(uri) and not Path(local_file_uri_to_path(uri)).is_dir():
-        raise StudyError(f"{shown}: no such folder; check the tracking URI")
+        return TableReader(resources.enter_context(read_rows(uri)))
+    if is_local_uri(uri) and not Path(local_file_uri_to_path(uri)).is_dir():
+        raise StudyError(f"{without_password(uri)}: no such folder; check the tracking URI")
     return ApiReader(retries.client(uri))
 
 
+def read(store: Reader, select: str | Sequence[str], only_tags: Sequence[str] = ()) -> pd.DataFrame:
+    """Read runs as a frame like that of `mlflow.search_runs`, sorted by run id.
+
+    Parameters
+    ----------
+    store : Reader
+    select : str or sequence of str
+        The id of an experiment, or the ids of runs, of which unknown ones are missing in the frame.
+    only_tags : sequence of str
+        Tags to read. By default these are `_TAGS`, and params and metrics are read too.
+
+    Returns
+    -------
+    DataFrame
+        Columns run_id, status (or `deleted`), end_time, start_time, artifact_uri, `tags.<name>`, `params.<name>` and
+        `metrics.<name>`. Secrets in tags and params, such as a password in a URL, are masked, because frames and
+        reports may be published.
+    """
+    tables = [_RUNS.empty_table()]
+    with tqdm(desc="pull", unit=" runs", leave=False, disable=None) as progress:
+        for page in store.pages(select, only_tags):
+            tables.append(_table(page))
+            progress.update(len(page.runs))
+    rows = pa.concat_tables(tables, promote_options="default").to_pandas()
+    others = sorted({*rows.columns, *(map(TAG.__add__, only_tags or _ALWAYS))} - {*_RUNS.names})
+    return rows.reindex(columns=[*_RUNS.names, *others]).sort_values(RUN_ID, ignore_index=True)
+
+
+def _table(page: Page) -> pa.Table:
+    """Make a table with a row for each run, and a column for each tag, param and metric."""
+    place = {run[0]: index for index, run in enumerate(page.runs)}
+    columns = {name: [run[index] for run in page.runs] for index, name in enumerate(_RUNS.names)}
+    types = dict(zip(_RUNS.names, _RUNS.types, strict=True))
+    for prefix, values in ((TAG, page.tags), (PARAM, page.params), (METRIC, page.metrics)):
+        own: dict[str, list] = {}
+        for run_id, name, value in values:
+            if name not in own:
+                own[name] = [None] * len(place)
+            own[name][place[run_id]] = value
+        columns |= {prefix + name: column for name, column in own.items()}
+        types |= {prefix + name: pa.float64() if prefix == METRIC else pa.string() for name in own}
+    arrays = {name: pa.array(column, types[name]) for name, column in columns.items()}
+    return pa.table({name: array if name in _RUNS.names else _masked(array) for name, array in arrays.items()})
+
+
+def _masked(column: pa.Array) -> pa.Array:
+    """Mask the secrets in a column of text."""
+    if column.type != pa.string():
+        return column
+    values = column.dictionary_encode()
+    texts = values.dictionary.to_pylist()
+    masked = [without_secrets(text) if "@" in text or "=" in text else text for text in texts]
+    return column if masked == texts else pa.array(masked, pa.string()).take(values.indices)
+
+
+# Tables.
+
+
 @contextmanager
-def read_rows(uri: str, shown: str) -> Iterator[sqlite_files.Rows]:
-    """Yield a function that executes a SELECT and returns its rows, without leaving a transaction open."""
+def read_rows(uri: str) -> Iterator[Rows]:
+    """Yield a function that executes a SELECT and returns its rows, without leaving a transaction open.
+
+    Raises
+    ------
+    StudyError
+        If there is no database, or if it is not a store of the installed MLflow.
+    """
     url = make_url(uri)
-    if is_file := url.get_backend_name() == "sqlite":
+    if url.get_backend_name() == "sqlite":
         path = Path(url.database or "")
         if not url.database or not path.is_file():
             kind = "a folder and no database" if url.database and path.is_dir() else "no such file"
-            raise StudyError(f"{shown}: {kind}; check the tracking URI, or make a run first")
+            raise StudyError(f"{without_password(uri)}: {kind}; check the tracking URI, or make a run first")
         address = f"file:{quote(str(path))}?mode=ro"
         engine = create_engine(url, creator=partial(sqlite3.connect, address, uri=True, timeout=BUSY_SECONDS))
     else:
@@ -147,29 +199,61 @@ def read_rows(uri: str, shown: str) -> Iterator[sqlite_files.Rows]:
     engine = engine.execution_options(isolation_level="AUTOCOMMIT", no_parameters=True)
     try:
         with engine.connect() as connection:
+            if url.get_backend_name() != "sqlite":
+                connection.exec_driver_sql("SET default_transaction_read_only = on")
 
-            def read(statement: str) -> Sequence[tuple]:
+            def rows(statement: str) -> Sequence[tuple]:
                 # Reading the driver's own rows takes half as long as reading SQLAlchemy's rows.
                 return connection.exec_driver_sql(statement).cursor.fetchall()
 
-            if is_file:
-                sqlite_files.check(uri, path, read)
-            else:
-                connection.exec_driver_sql("SET default_transaction_read_only = on")
-            yield read
+            check_version(uri, rows)
+            yield rows
     finally:
         engine.dispose()
 
 
-# Each page starts after the last run id of the previous one. The primary key of `tags`, (key, run_uuid), gives this
-# order without sorting.
-_LISTING = f"""
-    SELECT kind.run_uuid, COALESCE(CASE lifecycle_stage WHEN 'active' THEN status ELSE lifecycle_stage END, 'UNKNOWN'),
-        COALESCE(end_time, start_time, 0)
-    FROM tags kind JOIN runs ON runs.run_uuid = kind.run_uuid
-    WHERE kind.key = '{schema.KIND}' AND kind.value IN {schema.KINDS} AND
+def check_version(uri: str, rows: Rows) -> None:
+    """Refuse a database that is not a store of the installed MLflow.
+
+    MLflow's client would migrate a store of another version, and turn any other database into a store.
+
+    Parameters
+    ----------
+    uri : str
+        The tracking URI.
+    rows : callable
+        Takes a SELECT statement and returns its rows.
+
+    Raises
+    ------
+    StudyError
+        If the schema of the database is another one.
+    """
+    try:
+        versions = rows("SELECT version_num FROM alembic_version")
+    except (DBAPIError, sqlite3.OperationalError) as error:
+        if not re.search("no such table|does not exist", str(error)):
+            raise
+        versions = []
+    version = versions[0][0] if versions else None
+    if version != _installed_schema():
+        raise StudyError(
+            f"{without_password(uri)} is not a store of MLflow {mlflow.__version__} (schema version {version}); "
+            "check the tracking URI; if an older MLflow made it, back it up and run `mlflow db upgrade`"
+        )
+
+
+@cache
+def _installed_schema() -> str:
+    return _SCHEMAS.get(mlflow.__version__.rpartition(".")[0]) or str(_get_latest_schema_revision())
+
+
+_LISTING = """
+    SELECT run_uuid, COALESCE(CASE lifecycle_stage WHEN 'active' THEN status ELSE lifecycle_stage END, 'UNKNOWN'),
+        COALESCE(end_time, start_time, 0), COALESCE(start_time, 0), COALESCE(artifact_uri, '')
+    FROM runs WHERE
 """
-_WANTED = " OR ".join([f"key IN {_WHOLE_METRICS}", *(f"key LIKE '{name}%'" for name in _METRICS_BY_CLASS)])
+_METRICS = " OR ".join([f"key IN {_WHOLE_METRICS}", *(f"key LIKE '{name}%'" for name in _METRICS_BY_CLASS)])
 
 
 class TableReader:
@@ -177,95 +261,56 @@ class TableReader:
 
     Parameters
     ----------
-    read : callable
+    rows : callable
         Takes a SELECT statement and returns its rows.
     """
 
-    def __init__(self, read: sqlite_files.Rows) -> None:
-        self._rows = read
-
-    def schema_version(self) -> str | None:
-        """Return the schema version of the tables, or None if they are not MLflow's."""
-        try:
-            versions = self._rows("SELECT version_num FROM alembic_version")
-            return versions[0][0] if versions else None
-        except ProgrammingError as error:
-            if "does not exist" in str(error):
-                return None
-            raise
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
 
     def experiments(self) -> list[tuple[str, str, str]]:
-        table = self._read("SELECT experiment_id, name, lifecycle_stage FROM experiments", _EXPERIMENTS)
-        return [(str(row["experiment_id"]), row["name"], row["lifecycle_stage"]) for row in table.to_pylist()]
+        rows = self._rows("SELECT experiment_id, name, lifecycle_stage FROM experiments")
+        return [(str(experiment_id), name, stage) for experiment_id, name, stage in rows]
 
-    def pages(self, experiment_id: str) -> Iterator[Page]:
+    def pages(self, select: str | Sequence[str], only_tags: Sequence[str] = ()) -> Iterator[Page]:
+        if not isinstance(select, str):
+            for chunk in _chunks(select):
+                yield self._page(self._rows(f"{_LISTING} run_uuid IN {_list(chunk)}"), only_tags)
+            return
+        # Each page starts after the last run id of the previous one. The primary key gives this order without sorting.
         after = ""
-        while True:
-            listed = self._read(
-                f"{_LISTING} experiment_id = {int(experiment_id)} AND kind.run_uuid > {_quoted(after)}"
-                f" ORDER BY kind.run_uuid LIMIT {RUNS_PER_PAGE}",
-                _RUNS,
-            )
-            if not len(listed):
-                return
-            yield self._page(listed)
-            after = listed["run_id"][-1].as_py()
+        while listed := self._rows(
+            f"{_LISTING} experiment_id = {int(select)} AND run_uuid > {_quoted(after)}"
+            f" ORDER BY run_uuid LIMIT {RUNS_PER_PAGE}"
+        ):
+            yield self._page(listed, only_tags)
+            after = listed[-1][0]
 
-    def runs(self, run_ids: Sequence[str]) -> Iterator[Page]:
-        for chunk in _chunks(run_ids):
-            yield self._page(self._read(f"{_LISTING} kind.run_uuid IN {_list(chunk)}", _RUNS))
-
-    def artifact_folders(self, run_ids: Sequence[str]) -> dict[str, str]:
-        folders: dict[str, str] = {}
-        for chunk in _chunks(run_ids):
-            table = self._read(
-                f"SELECT run_uuid, artifact_uri FROM runs WHERE run_uuid IN {_list(chunk)} AND artifact_uri <> ''",
-                _FOLDERS,
-            )
-            folders |= {row["run_id"]: row["folder"] for row in table.to_pylist()}
-        return folders
-
-    def of_kind(self, experiment_id: str, kind: str, *, finished: bool = True) -> list[str]:
-        state = f" AND status = '{FINISHED}'" if finished else ""
-        table = self._read(
-            "SELECT run_uuid FROM tags JOIN runs USING (run_uuid)"
-            f" WHERE key = '{schema.KIND}' AND value = {_quoted(kind)} AND experiment_id = {int(experiment_id)}"
-            f" AND lifecycle_stage = 'active'{state} ORDER BY start_time",
-            _RUN_IDS,
-        )
-        return table["run_id"].to_pylist()
-
-    def tagged(self, experiment_id: str, tag: str, *, finished: bool = True) -> pa.Table:
-        state = f" AND status = '{FINISHED}'" if finished else ""
-        return self._read(
-            "SELECT run_uuid, value, artifact_uri FROM tags JOIN runs USING (run_uuid)"
-            f" WHERE key = {_quoted(tag)} AND experiment_id = {int(experiment_id)}"
-            " AND value <> '' AND artifact_uri <> ''"
-            f" AND lifecycle_stage = 'active'{state} ORDER BY start_time",
-            _TAGGED,
-        )
-
-    def _page(self, listed: pa.Table) -> Page:
-        finished = listed["run_id"].filter(pc.equal(listed["status"], FINISHED)).to_pylist()
-        value = f"CASE WHEN is_nan THEN {NO_NUMBER!r} ELSE value END"
+    def _page(self, runs: Sequence[tuple], only_tags: Sequence[str]) -> Page:
+        tags = self._of_runs("tags", "value", f"key IN {_list(only_tags or _TAGS)}", [run[0] for run in runs])
+        if only_tags:
+            return Page(runs, tags, (), ())
+        finished = _finished(runs, tags)
         return Page(
-            listed,
-            self._of_runs("tags", "value", f"key IN {schema.TAGS}", listed["run_id"].to_pylist(), _TEXTS),
-            self._of_runs("params", "value", "TRUE", finished, _TEXTS),
-            self._of_runs("latest_metrics", value, f"({_WANTED})", finished, _METRICS),
+            runs,
+            tags,
+            self._of_runs("params", "value", "TRUE", finished),
+            self._of_runs(
+                "latest_metrics", f"CASE WHEN is_nan THEN {NO_NUMBER!r} ELSE value END", f"({_METRICS})", finished
+            ),
         )
 
-    def _of_runs(self, table: str, value: str, condition: str, run_ids: Sequence[str], columns: pa.Schema) -> pa.Table:
+    def _of_runs(self, table: str, value: str, condition: str, run_ids: Sequence[str]) -> Sequence[tuple]:
         if not run_ids:
-            return columns.empty_table()
-        query = f"SELECT run_uuid, key, {value} FROM {table} WHERE run_uuid IN {_list(run_ids)} AND {condition}"
-        return self._read(query, columns)
+            return ()
+        of_runs = f"run_uuid IN {_list(run_ids)} AND {condition}"
+        return self._rows(f"SELECT run_uuid, key, {value} FROM {table} WHERE {of_runs}")
 
-    def _read(self, statement: str, columns: pa.Schema) -> pa.Table:
-        table = _table(self._rows(statement), columns)
-        if empty := [name for name in columns.names if table[name].null_count]:
-            raise pa.ArrowInvalid(f"NULL as {', '.join(empty)}")
-        return table
+
+def _finished(runs: Sequence[tuple], tags: Values) -> list[str]:
+    """Return the ids of the finished dense, pruned and quantized runs."""
+    kinds = {run_id: value for run_id, name, value in tags if name == schema.KIND}
+    return [run[0] for run in runs if run[1] == FINISHED and kinds.get(run[0]) in schema.KINDS]
 
 
 def _quoted(value: str) -> str:
@@ -274,6 +319,9 @@ def _quoted(value: str) -> str:
 
 def _list(values: Sequence[str]) -> str:
     return f"({', '.join(map(_quoted, values))})"
+
+
+# MLflow's client.
 
 
 class ApiReader:
@@ -298,54 +346,20 @@ class ApiReader:
             )
         return experiments
 
-    def pages(self, experiment_id: str) -> Iterator[Page]:
-        for kind in schema.KINDS:
+    def pages(self, select: str | Sequence[str], only_tags: Sequence[str] = ()) -> Iterator[Page]:
+        if isinstance(select, str):
             pages = _pages(
                 self._client.search_runs,
-                experiment_ids=[experiment_id],
-                filter_string=f"tags.{schema.KIND} = '{kind}'",
+                experiment_ids=[select],
                 run_view_type=ViewType.ALL,
                 max_results=RUNS_PER_PAGE,
                 # Oldest first, so that a run that starts meanwhile comes last and does not shift pages.
                 order_by=["attributes.start_time ASC"],
             )
-            yield from map(_api_page, pages)
-
-    def runs(self, run_ids: Sequence[str]) -> Iterator[Page]:
-        for chunk in _chunks(run_ids):
-            yield _api_page([run for run_id in chunk if (run := self._run(run_id))])
-
-    def artifact_folders(self, run_ids: Sequence[str]) -> dict[str, str]:
-        folders = {run_id: run.info.artifact_uri for run_id in run_ids if (run := self._run(run_id))}
-        return {run_id: folder for run_id, folder in folders.items() if folder}
-
-    def of_kind(self, experiment_id: str, kind: str, *, finished: bool = True) -> list[str]:
-        state = f" AND attributes.status = '{FINISHED}'" if finished else ""
-        pages = _pages(
-            self._client.search_runs,
-            experiment_ids=[experiment_id],
-            filter_string=f"tags.{schema.KIND} = '{kind}'{state}",
-            order_by=["attributes.start_time ASC"],
-        )
-        return [run.info.run_id for page in pages for run in page]
-
-    def tagged(self, experiment_id: str, tag: str, *, finished: bool = True) -> pa.Table:
-        state = f" AND attributes.status = '{FINISHED}'" if finished else ""
-        pages = _pages(
-            self._client.search_runs,
-            experiment_ids=[experiment_id],
-            filter_string=f"tags.{tag} != ''{state}",
-            order_by=["attributes.start_time ASC"],
-        )
-        return _table(
-            [
-                (run.info.run_id, run.data.tags[tag], run.info.artifact_uri)
-                for page in pages
-                for run in page
-                if tag in run.data.tags and run.info.artifact_uri
-            ],
-            _TAGGED,
-        )
+            yield from (_api_page(page, only_tags) for page in pages)
+        else:
+            for chunk in _chunks(select):
+                yield _api_page([run for run_id in chunk if (run := self._run(run_id))], only_tags)
 
     def _run(self, run_id: str) -> Run | None:
         try:
@@ -356,7 +370,7 @@ class ApiReader:
             raise
 
 
-def _pages(search: Callable[..., PagedList], **query: Any) -> Iterator[PagedList]:
+def _pages(search: Callable[..., Any], **query: Any) -> Iterator[Sequence[Any]]:
     page = search(**query)
     yield page
     while page.token:
@@ -364,33 +378,31 @@ def _pages(search: Callable[..., PagedList], **query: Any) -> Iterator[PagedList
         yield page
 
 
-def _api_page(candidates: Sequence[Run]) -> Page:
-    runs = [run for run in candidates if schema.KIND in run.data.tags]
-    finished = [run for run in runs if _state(run) == FINISHED]
+def _api_page(runs: Sequence[Run], only_tags: Sequence[str]) -> Page:
+    listed = [
+        (
+            run.info.run_id,
+            run.info.status if run.info.lifecycle_stage == "active" else run.info.lifecycle_stage,
+            run.info.end_time or run.info.start_time or 0,
+            run.info.start_time or 0,
+            run.info.artifact_uri or "",
+        )
+        for run in runs
+    ]
+    tags = [(run.info.run_id, *tag) for run in runs for tag in run.data.tags.items() if tag[0] in (only_tags or _TAGS)]
+    finished = set() if only_tags else {*_finished(listed, tags)}
+    data = [(run.info.run_id, run.data) for run in runs if run.info.run_id in finished]
     return Page(
-        _table([(run.info.run_id, _state(run), run.info.end_time or run.info.start_time or 0) for run in runs], _RUNS),
-        _table(
-            [(run.info.run_id, *tag) for run in runs for tag in run.data.tags.items() if tag[0] in schema.TAGS], _TEXTS
-        ),
-        _table([(run.info.run_id, *param) for run in finished for param in run.data.params.items()], _TEXTS),
-        _table(
-            [
-                (run.info.run_id, name, value if math.isfinite(value) else NO_NUMBER)
-                for run in finished
-                for name, value in run.data.metrics.items()
-                if name in _WHOLE_METRICS or name.startswith(_METRICS_BY_CLASS)
-            ],
-            _METRICS,
-        ),
+        listed,
+        tags,
+        [(run_id, *param) for run_id, own in data for param in own.params.items()],
+        [
+            (run_id, name, value if math.isfinite(value) else NO_NUMBER)
+            for run_id, own in data
+            for name, value in own.metrics.items()
+            if name in _WHOLE_METRICS or name.startswith(_METRICS_BY_CLASS)
+        ],
     )
-
-
-def _table(rows: Sequence[tuple], columns: pa.Schema) -> pa.Table:
-    return pa.table([list(map(itemgetter(index), rows)) for index in range(len(columns))], schema=columns)
-
-
-def _state(run: Run) -> str:
-    return run.info.status if run.info.lifecycle_stage == "active" else run.info.lifecycle_stage
 
 
 def _chunks(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:

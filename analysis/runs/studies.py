@@ -5,7 +5,9 @@ from pathlib import Path
 
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.runs import pull, schema
-from analysis.runs.stores import Reader, open_store
+from analysis.runs.frames import RUN_ID, TAG
+from analysis.runs.pairs import STATUS
+from analysis.runs.stores import START_TIME, Reader, open_store, read
 
 _ENDINGS = (".yaml", ".yml")
 
@@ -76,6 +78,7 @@ def _name(study: str) -> str:
 
 def _studies(store: Reader, experiment_id: str) -> dict[str, str]:
     """Return the names of an experiment's studies by the ids of the runs that made them, oldest first."""
-    tagged = store.tagged(experiment_id, schema.STUDY_NAME, finished=False).to_pylist()
-    names = {run["run_id"]: run["value"] for run in tagged}
-    return {run: names[run] for run in store.of_kind(experiment_id, schema.STUDY, finished=False) if run in names}
+    rows = read(store, experiment_id, only_tags=[schema.KIND, schema.STUDY_NAME]).sort_values(START_TIME, kind="stable")
+    name = rows[TAG + schema.STUDY_NAME]
+    own = (rows[TAG + schema.KIND] == schema.STUDY) & (rows[STATUS] != "deleted") & name.notna()
+    return dict(zip(rows.loc[own, RUN_ID], name[own], strict=True))

@@ -162,11 +162,12 @@ class StudyData:
         """
         from analysis.runs import pull  # `from_frames` needs no MLflow, whose import takes seconds
 
-        study = pull.study(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
+        source = pull.Experiment(experiment, tracking_uri=tracking_uri)
+        study = source.study(ignore_params)
         if dataset is not None:
             study = exports.select_dataset(study, dataset)
         predictions = partial(pull.predictions, names=frames.PREDICTED_ARRAYS, tracking_uri=tracking_uri)
-        found = artifacts.pulled(study.runs, experiment, tracking_uri=tracking_uri)
+        found = artifacts.pulled(source, study.runs, tracking_uri=tracking_uri)
         return cls._with_artifacts(study, predictions, found)
 
     @classmethod

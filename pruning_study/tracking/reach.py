@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from analysis.common import files
 from analysis.common.errors import StudyError
-from analysis.runs import address, retries, sqlite_files, stores
+from analysis.runs import address, retries, stores
 from analysis.runs.store_errors import STORE_ERRORS, explained
 
 
@@ -35,7 +35,7 @@ def ensure(uri: str) -> None:
     Raises
     ------
     StudyError
-        If the server does not answer within 10 s; MLflow itself would try for minutes. If the sqlite file is damaged or
+        If the server does not answer within 10 s; MLflow itself would try for minutes. If the sqlite file
         is not a store.
     MlflowException, OSError, sqlite3.Error
         If the sqlite file cannot be made or read.
@@ -50,7 +50,7 @@ def ensure(uri: str) -> None:
         if not path.is_file() or not path.stat().st_size:
             _make_tables(path)
         with closing(sqlite3.connect(path, timeout=stores.BUSY_SECONDS)) as connection:
-            sqlite_files.check(uri, path, lambda query: connection.execute(query).fetchall())
+            stores.check_version(uri, lambda query: connection.execute(query).fetchall())
             # In WAL mode readers and a writer do not wait for one another. While another program writes, SQLite refuses
             # to change the mode, which the next command then does.
             with suppress(sqlite3.OperationalError):

@@ -28,7 +28,6 @@ from analysis.common.masking import without_secrets
 from analysis.rendering.formats import markdown_line
 from analysis.runs import moved_folders, retries, schema, stores
 from analysis.runs.address import without_password
-from analysis.runs.clocks import dated_ahead
 from pruning_study.tracking import locks
 from pruning_study.tracking.reach import STORE_ERRORS, one_line_errors
 from pruning_study.tracking.writer import Writer, ending
@@ -106,8 +105,6 @@ class Store:
         query = f"tags.{schema.CONFIG_HASH} = '{config_hash}' and attributes.status = 'FINISHED'"
         with one_line_errors(self.uri):
             runs = self.client.search_runs([self.experiment_id], query, order_by=["attributes.start_time DESC"])
-        for line in dated_ahead((run.info.run_id, run.info.start_time) for run in runs):
-            log.warning("%s", line)
         dense = [run.data.tags.get(schema.DENSE_RUN_ID, "") for run in runs]
         gone = self._gone({run_id for run_id in dense if run_id})
         return [run for run, run_id in zip(runs, dense, strict=True) if run_id not in gone]
@@ -135,13 +132,15 @@ class Store:
         dict
             Config hash -> run id; hashes without such a run are missing.
         """
-        tagged, dense = self._tagged(schema.CONFIG_HASH), self.tag_values(schema.DENSE_RUN_ID)
-        wanted = [run for run in tagged if run["value"] in artifacts]
-        named = {dense[run["run_id"]] for run in wanted if run["run_id"] in dense}
-        gone = self._gone(named - {run["run_id"] for run in tagged})
-        runs = [run for run in wanted if dense.get(run["run_id"]) not in gone]
-        names = self._artifact_names([run["folder"] for run in runs])
-        return {run["value"]: run["run_id"] for run in runs if names[run["folder"]].issuperset(artifacts[run["value"]])}
+        with stores.open_store(self.uri) as reader:
+            rows = stores.read(reader, self.experiment_id, only_tags=[schema.CONFIG_HASH, schema.DENSE_RUN_ID])
+        names = ["run_id", stores.ARTIFACT_URI, *(f"tags.{name}" for name in (schema.CONFIG_HASH, schema.DENSE_RUN_ID))]
+        rows = rows[(rows["status"] == "FINISHED") & rows[names[2]].notna()].sort_values(stores.START_TIME)
+        wanted = [run for run in rows[names].itertuples(index=False, name=None) if run[1] and run[2] in artifacts]
+        gone = self._gone({dense for *_, dense in wanted if isinstance(dense, str)} - {*rows["run_id"]})
+        wanted = [run for run in wanted if run[3] not in gone]
+        there = self._artifact_names([folder for _, folder, *_ in wanted])
+        return {key: run_id for run_id, folder, key, _ in wanted if there[folder].issuperset(artifacts[key])}
 
     def compared_runs(self, dense_run_id: str = "") -> list[ComparedRun]:
         """Return the FINISHED pruned and quantized runs of a dense run, or of the experiment, the oldest first."""
@@ -149,14 +148,6 @@ class Store:
         runs = self._search(f"attributes.status = 'FINISHED'{of_dense}", order_by=["attributes.end_time ASC"])
         compared = (ComparedRun(run.info.run_id, run.data.tags, run.data.params) for run in runs)
         return [run for run in compared if run.tags.get(schema.KIND) in (schema.PRUNED, schema.QUANTIZED)]
-
-    def tag_values(self, tag: str) -> dict[str, str]:
-        """Return the value of a tag by run id, for the FINISHED runs that have it."""
-        return {run["run_id"]: run["value"] for run in self._tagged(tag)}
-
-    def _tagged(self, tag: str) -> list[dict[str, str]]:
-        with stores.open_store(self.uri) as reader:
-            return reader.tagged(self.experiment_id, tag).to_pylist()
 
     def _gone(self, run_ids: Iterable[str]) -> set[str]:
         """Return the ids of those runs that are deleted, not FINISHED, or missing."""

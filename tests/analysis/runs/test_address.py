@@ -82,28 +82,6 @@ def test_a_database_without_its_driver__is_an_error_that_names_the_driver(uri, s
         address.probe(uri)
 
 
-@pytest.mark.attack
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "http://me:s3c/ret@127.0.0.1:9",
-        "http://me:12/ret@127.0.0.1:9",
-        "http://me:s3c?ret@127.0.0.1:9",
-        "http://me:s3c#ret@127.0.0.1:9",
-        "http://s3c/ret@127.0.0.1:9",
-        "http://me:s3c\u2100ret@127.0.0.1:9",
-        "postgresql://me:s3c@ret@127.0.0.1:9/db",
-        "postgresql://me:s3c@ret/x@127.0.0.1:9/db",
-        "postgresql://me@127.0.0.1:ret/db",
-    ],
-)
-def test_a_uri_that_cuts_its_password_in_two__is_refused_before_any_request_and_without_either_half(uri):
-    with pytest.raises(StudyError, match=r"^(http|postgresql)://\*\*\* cannot be read as a URI; write %40") as error:
-        address.probe(uri)
-    assert "s3c" not in str(error.value)
-    assert "ret" not in str(error.value)
-
-
 def test_a_driver_that_is_not_installed_is_named_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
     monkeypatch.setitem(sys.modules, "pg8000", None)

@@ -6,7 +6,7 @@ import mlflow
 import pytest
 
 from analysis.common.errors import StudyError
-from analysis.runs import artifacts, primaries, schema
+from analysis.runs import artifacts, primaries, pull, schema
 from analysis.runs.primaries import MethodSelector, Primary
 from tests import made_up_runs
 
@@ -30,7 +30,7 @@ KNOWN = ONE._replace(methods=(OF_MP,), baselines=((*OF_MP[:2], ("schedule", "one
 
 def of(experiment, uri):
     """The comparisons of an experiment."""
-    return primaries.of_artifacts(artifacts.pulled(RUNS, experiment, tracking_uri=uri))
+    return primaries.of_artifacts(artifacts.pulled(pull.Experiment(experiment, tracking_uri=uri), RUNS))
 
 
 @pytest.mark.parametrize(

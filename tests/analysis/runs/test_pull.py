@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +20,7 @@ from mlflow.entities import Metric, Param
 from pandas.testing import assert_frame_equal
 
 from analysis.common.errors import StudyError
-from analysis.runs import address, pull, schema, sqlite_files, stores
+from analysis.runs import address, pull, retries, schema, stores
 from tests.deadline import in_time
 from tests.mlflow_server import free_port, server
 from tests.postgres_server import postgres
@@ -337,12 +336,10 @@ def test_pages_of_any_size_give_the_same_frames(store, study, monkeypatch):
     assert_same_study(pull.study("study", tracking_uri=store.uri), study)
 
 
-def test_mlflows_api_stands_in_for_unknown_schemas_and_gives_the_same_frames(store, study, monkeypatch, caplog):
-    monkeypatch.setattr(sqlite_files, "KNOWN_SCHEMAS", set())
+def test_mlflows_api_gives_the_same_frames(store, study, monkeypatch):
+    monkeypatch.setattr(stores, "_connect", lambda uri, _: stores.ApiReader(retries.client(uri)))
     monkeypatch.setattr(stores, "RUNS_PER_PAGE", 5)
     assert_same_study(pull.study("study", tracking_uri=store.uri), study)
-    (line,) = [record.getMessage() for record in caplog.records if record.name == stores.__name__]
-    assert "unknown" in line
 
 
 def test_an_http_server_gives_the_same_frames_and_predictions(store, study, folder):
@@ -367,7 +364,7 @@ def test_postgres_gives_the_same_frames_as_mlflows_api(monkeypatch):
         assert straight.runs["run_id"].tolist() == [ids.nested, ids.odd_optional, ids.foreign, ids.relogged]
         monkeypatch.setattr(stores, "RUNS_PER_PAGE", 3)
         assert_same_study(pull.study("study", tracking_uri=uri), straight)
-        monkeypatch.setattr(sqlite_files, "KNOWN_SCHEMAS", set())
+        monkeypatch.setattr(stores, "_connect", lambda uri, _: stores.ApiReader(retries.client(uri)))
         assert_same_study(pull.study("study", tracking_uri=uri), straight)
     with pytest.raises(StudyError, match=r"^postgresql://postgres:\*\*\*@127.0.0.1:\d+/postgres: .*refused.*; check"):
         pull.pull_runs(tracking_uri=uri.replace("postgres@", "postgres:secret@"))
@@ -605,24 +602,6 @@ def quantized(writer: Writer, experiment: str, dense: str, number_format: str, *
     return writer.log(experiment, "quantized", {**params, "number_format": number_format}, metrics, **tags)
 
 
-@pytest.mark.attack
-def test_a_dense_run_from_before_a_param_existed_and_one_made_again__are_one_network(writer):
-    """The newer run logs the param's former value, and other recalls: pairs of both would be of two networks."""
-    study = writer.client.create_experiment("study")
-    old = writer.dense(study, 0)
-    of_old = writer.pruned(study, old, 0)
-    logged = {"precision": "float32"}
-    new = writer.dense(study, 0, params=logged, metrics=measured(0.8125, 0.625, 1.0))
-    of_new = writer.pruned(study, new, 0, params={**logged, "ratio": "5"})
-    runs, dense_runs, _ = pull.study("study", tracking_uri=writer.uri)
-    assert runs["run_id"].tolist() == [of_new]
-    assert runs.attrs["left_out"] == [
-        "1 pruned run left out, a newer dense run has the same settings and seed as their dense run, but other "
-        f"recalls: {of_old}"
-    ]
-    assert dense_runs["dense_run_id"].tolist() == [new]
-
-
 def test_quantized_runs_are_methods_of_their_own_beside_pruned_ones(writer):
     """A network that keeps its weights, dense or fine-tuned, is named by its format; a pruned one by its pruner."""
     experiment = writer.client.create_experiment("quantized")
@@ -671,17 +650,3 @@ def test_quantized_runs_that_contradict_themselves__are_left_out_and_counted(wri
         f"1 quantized run left out, the dense run is gone or not finished: {gone}",
         f"1 quantized run left out, the supports are not those of the dense run: {more}",
     ]
-
-
-@pytest.mark.attack
-def test_runs_of_a_machine_whose_clock_is_ahead__are_named(writer):
-    experiment = writer.client.create_experiment("ahead")
-    dense = writer.dense(experiment, 0)
-    writer.pruned(experiment, dense, 0)
-    assert pull.pull_runs("ahead", tracking_uri=writer.uri).attrs["left_out"] == []
-    writer.clock = int(time.time() * 1000) + 86_400_000
-    wrong = writer.pruned(experiment, dense, 0)
-    found = pull.pull_runs("ahead", tracking_uri=writer.uri)
-    assert found["run_id"].tolist() == [wrong]
-    said = "1 run is dated in the future, so the run that counts as newest may be an older one: " + wrong
-    assert found.attrs["left_out"][0] == said

@@ -9,7 +9,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
 from analysis.common.errors import StudyError
-from analysis.runs import sqlite_files, stores
+from analysis.runs import retries, stores
 from analysis.runs.pairs import NO_NUMBER
 from tests.mlflow_server import free_port, server
 from tests.postgres_server import postgres
@@ -30,7 +30,7 @@ def opened(request, tmp_path_factory):
             uri = resources.enter_context(postgres())
         made = fill(uri)
         if request.param == "sqlite through the API":
-            patch.setattr(sqlite_files, "KNOWN_SCHEMAS", set())
+            patch.setattr(stores, "_connect", lambda uri, _: stores.ApiReader(retries.client(uri)))
         if request.param == "server":
             resources.enter_context(server(folder, port := free_port(), uri))
             uri = f"http://127.0.0.1:{port}"
@@ -73,10 +73,6 @@ def fill(uri):
     return made
 
 
-def rows(pages, table):
-    return sorted(tuple(row.values()) for page in pages for row in getattr(page, table).to_pylist())
-
-
 def test_experiments_come_with_those_that_are_deleted(opened):
     reader, made = opened
     assert {(name, stage) for _, name, stage in reader.experiments()} == {
@@ -88,67 +84,47 @@ def test_experiments_come_with_those_that_are_deleted(opened):
     assert {name: found for found, name, _ in reader.experiments()}["study"] == made.study
 
 
-def test_pages_hold_each_dense_and_pruned_run_of_the_experiment_once(opened):
+def test_a_frame_has_each_run_of_the_experiment_with_its_tags_and_those_of_finished_runs_their_values(opened):
     reader, made = opened
-    pages = list(reader.pages(made.study))
-    assert max(len(page.runs) for page in pages) == 2
-    assert rows(pages, "runs") == sorted(
-        [
-            (made.first, "FINISHED", 1001),
-            (made.pruned, "FINISHED", 2001),
-            (made.failed, "FAILED", 3001),
-            (made.deleted, "deleted", 4001),
-            (made.second, "FINISHED", 8001),
-        ]
-    )
-    dense = [(run_id, "dense_run_id", made.first) for run_id in (made.pruned, made.failed)]
-    kinds = {"dense": (made.first, made.second), "pruned": (made.pruned, made.failed, made.deleted)}
-    of_kind = [(run_id, "kind", kind) for kind, run_ids in kinds.items() for run_id in run_ids]
-    hashes = [(run_id, "config_hash", "two") for run_id in (made.pruned, made.failed)]
-    hashes += [(run_id, "config_hash", "it's one") for run_id in (made.first, made.second)]
-    assert rows(pages, "tags") == sorted([*dense, *of_kind, *hashes, (made.second, "arithmetic", "2")])
+    frame = stores.read(reader, made.study).set_index("run_id")
+    assert frame[["status", "end_time", "start_time"]].to_dict("index") == {
+        made.first: {"status": "FINISHED", "end_time": 1001, "start_time": 1000},
+        made.pruned: {"status": "FINISHED", "end_time": 2001, "start_time": 2000},
+        made.failed: {"status": "FAILED", "end_time": 3001, "start_time": 3000},
+        made.deleted: {"status": "deleted", "end_time": 4001, "start_time": 4000},
+        made.job: {"status": "FINISHED", "end_time": 5001, "start_time": 5000},
+        made.bare: {"status": "FINISHED", "end_time": 6001, "start_time": 6000},
+        made.second: {"status": "FINISHED", "end_time": 8001, "start_time": 8000},
+    }
+    assert frame.index.is_monotonic_increasing
+    assert frame["artifact_uri"][made.first] == made.folders[made.first]
+    columns = {
+        "tags.kind": dict.fromkeys((made.first, made.second), "dense")
+        | dict.fromkeys((made.pruned, made.failed, made.deleted), "pruned")
+        | {made.job: "job"},
+        "tags.dense_run_id": dict.fromkeys((made.pruned, made.failed), made.first),
+        "tags.config_hash": {
+            **dict.fromkeys((made.first, made.second), "it's one"),
+            **dict.fromkeys((made.pruned, made.failed), "two"),
+        },
+        "tags.schema": {},
+        "tags.arithmetic": {made.second: "2"},
+        "params.seed": {made.first: "0"},
+        "metrics.test_accuracy": {made.first: 0.75},
+        "metrics.recall/cat": {made.first: NO_NUMBER},
+        "metrics.realized_ratio": {made.pruned: NO_NUMBER},
+    }
+    assert {*frame} == {"status", "end_time", "start_time", "artifact_uri", *columns}
+    for name, values in columns.items():
+        assert frame[name].dropna().to_dict() == values
 
 
-def test_pages_hold_params_and_final_metrics_of_finished_runs_alone(opened):
+def test_runs_of_any_experiment_are_read_by_their_ids_and_perhaps_some_tags_alone(opened):
     reader, made = opened
-    pages = list(reader.pages(made.study))
-    assert rows(pages, "params") == [(made.first, "seed", "0")]
-    assert rows(pages, "metrics") == sorted(
-        [
-            (made.first, "test_accuracy", 0.75),
-            (made.first, "recall/cat", NO_NUMBER),
-            (made.pruned, "realized_ratio", NO_NUMBER),
-        ]
-    )
-
-
-def test_runs_of_any_experiment_are_read_by_their_ids(opened):
-    reader, made = opened
-    found = rows(reader.runs([made.last, made.first, made.failed, "no such run", made.bare]), "runs")
-    assert [row[0] for row in found] == sorted([made.last, made.first, made.failed])
-    assert list(reader.runs([])) == []
-
-
-def test_artifact_folders_are_those_of_the_runs_that_exist(opened):
-    reader, made = opened
-    assert reader.artifact_folders([made.last, "it's no run", made.first]) == made.folders
-
-
-def test_finished_runs_of_a_kind_come_in_the_order_of_their_start(opened):
-    reader, made = opened
-    assert reader.of_kind(made.study, "dense") == [made.first, made.second]
-    assert reader.of_kind(made.study, "pruned") == [made.pruned]
-    assert reader.of_kind(made.study, "job") == [made.job]
-    assert reader.of_kind(made.study, "study") == []
-
-
-def test_tagged_runs_are_the_finished_ones_that_have_the_tag(opened):
-    reader, made = opened
-    tagged = reader.tagged(made.study, "config_hash").to_pylist()
-    hashes = [(made.first, "it's one"), (made.pruned, "two"), (made.second, "it's one")]
-    assert [(row["run_id"], row["value"]) for row in tagged] == hashes
-    assert tagged[0]["folder"] == made.folders[made.first]
-    assert reader.tagged(made.study, "no_such_tag").to_pylist() == []
+    frame = stores.read(reader, [made.last, made.first, "it's no run", made.bare], only_tags=["kind"])
+    assert sorted(frame["run_id"]) == sorted([made.last, made.first, made.bare])
+    assert list(frame) == ["run_id", "status", "end_time", "start_time", "artifact_uri", "tags.kind"]
+    assert stores.read(reader, []).empty
 
 
 class TestSqliteFile:
@@ -158,7 +134,7 @@ class TestSqliteFile:
         path = tmp_path / "a #%file.db"  # characters that have a meaning in a URI
         uri = empty_store(tmp_path / "mlflow.db")
         (tmp_path / "mlflow.db").rename(path)
-        with stores.read_rows(str(make_url(uri).set(database=str(path))), "the store") as rows:
+        with stores.read_rows(str(make_url(uri).set(database=str(path)))) as rows:
             yield rows
 
     def test_nothing_can_be_written(self, rows):
@@ -189,13 +165,6 @@ class TestSchema:
             connection.execute("CREATE TABLE cats (name)")
         with pytest.raises(StudyError, match="schema version None"), stores.open_store(f"sqlite:///{tmp_path}/cats.db"):
             pass
-
-    def test_the_installed_mlflows_is_read_through_the_api_where_it_is_unknown(self, tmp_path, monkeypatch, caplog):
-        monkeypatch.setattr(sqlite_files, "KNOWN_SCHEMAS", {"0123456789ab"})
-        with stores.open_store(empty_store(tmp_path / "mlflow.db")) as reader:
-            assert isinstance(reader, stores.ApiReader)
-            assert [name for _, name, _ in reader.experiments()] == ["Default"]
-        assert [record.levelname for record in caplog.records if "schema version" in record.message] == ["WARNING"]
 
 
 @pytest.mark.parametrize("uri", ["sqlite:///{}/none.db", "sqlite://", "{}/none", "file://{}/none"])

@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 
 from analysis.common.errors import StudyError
 from analysis.rendering import tuning_text
-from analysis.runs import artifacts, tunings
+from analysis.runs import artifacts, pull, tunings
 from analysis.study.study import StudyData
 from tests import made_up_runs, made_up_tuning
 
@@ -16,7 +16,8 @@ RUNS = made_up_runs.runs("mnist", "lenet5", "mp", 2, [1.2, 1.3])
 
 def stored(*made):
     """The artifacts of searches."""
-    return artifacts._by_name({str(number): made_up_tuning.files(search) for number, search in enumerate(made)})
+    of_runs = {str(number): made_up_tuning.files(search) for number, search in enumerate(made)}
+    return {name: {run_id: files[name] for run_id, files in of_runs.items()} for name in tunings.FILES}
 
 
 def test_a_decay_that_is_no_text_is_named():
@@ -37,7 +38,7 @@ def test_finished_searches_of_a_store_are_read(session_store, tmp_path):
             client.log_artifact(run_id, str(tmp_path / name))
         if status == "FINISHED":
             client.set_terminated(run_id)
-    found = tunings.of_artifacts(artifacts.pulled(RUNS, "searches", tracking_uri=session_store))
+    found = tunings.of_artifacts(artifacts.pulled(pull.Experiment("searches", tracking_uri=session_store), RUNS))
     assert [search.name for search in found] == [made.name, "other"]
     assert tuning_text.summary(found[0]) == tuning_text.summary(made)
     assert tuning_text.table(found[0]).equals(tuning_text.table(made))

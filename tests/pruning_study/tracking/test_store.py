@@ -1,5 +1,4 @@
 import importlib
-import logging
 import signal
 import sqlite3
 import sys
@@ -8,14 +7,13 @@ from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from analysis.common.errors import StudyError
 from pruning_study.tracking import connect, writer
 from pruning_study.tracking.store import context_tags
-from tests.mlflow_server import free_port, losing, server
+from tests.mlflow_server import free_port, server
 from tests.postgres_server import postgres
 from tests.stored_runs import dense_run
 from tests.warm_processes import WarmProcess, run_code
@@ -34,11 +32,6 @@ def ipython(tmp_path, monkeypatch):
     yield
     context_tags.cache_clear()
     sys.modules.pop("IPython", None)
-
-
-def warnings_of(caplog):
-    """Return what was said to the user, without what libraries log of themselves."""
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 class TestRun:
@@ -110,23 +103,6 @@ class TestRun:
         (run,) = store.client.search_runs([store.experiment_id])
         assert (run.info.status, run.data.tags["error"]) == ("KILLED", "interrupted")
 
-    def test_one_that_is_dated_in_the_future_is_named(self, store_uri, caplog):
-        store = connect.connect()
-        query = {"tags": {"config_hash": "abc"}}
-        now = int(time.time() * 1000)
-        right, wrong = (
-            MlflowClient(store_uri).create_run(store.experiment_id, start_time=start, **query).info.run_id
-            for start in (now, now + 86_400_000)
-        )
-        store.client.set_terminated(right)
-        assert [run.info.run_id for run in store.find("abc")] == [right]
-        assert not warnings_of(caplog)
-        store.client.set_terminated(wrong)
-        assert [run.info.run_id for run in store.find("abc")] == [wrong, right]
-        (line,) = warnings_of(caplog)
-        assert line.startswith("1 run is dated in the future")
-        assert line.endswith(f": {wrong}")
-
     def test_is_found_by_its_hash_the_newest_first_and_only_where_finished(self, store_uri):
         store = connect.connect()
         made = []
@@ -176,20 +152,6 @@ def test_a_run_whose_artifacts_lie_nowhere__no_file_of_the_current_folder_is_tak
 
 
 class TestLostAnswers:
-    @pytest.mark.attack
-    @pytest.mark.parametrize("fault", ["unanswered", "half", "unheard", "late"])
-    def test_every_second_creation_of_a_run_is_not_answered__a_command_makes_each_run_once_and_ends_it(
-        self, store_uri, tmp_path, monkeypatch, fault, server_port
-    ):
-        with losing(server_port, {"create": ["fine", fault, "fine", fault, "fine", fault]}) as (proxy, _):
-            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{proxy}")
-            store = connect.connect(f"lost {fault}")
-            with store.job("a job", {}) as job, dense_run(store, job, config_hash="abc"):
-                pass
-            found = store.client.search_runs([store.experiment_id])
-            assert sorted(run.data.tags["kind"] for run in found) == ["dense", "job"]
-            assert {run.info.status for run in found} == {"FINISHED"}
-
     @pytest.mark.parametrize(
         ("error", "status", "calls"),
         [
