@@ -142,8 +142,6 @@ QUANTIZATION = "quantization"
 # Values of the param `number_format`, and their bits per weight
 FLOAT32, FLOAT16, DYNAMIC_INT8, FIXED_INT8 = "float32", "float16", "dynamic-int8", "fixed-int8"
 BITS = {FLOAT32: 32, FLOAT16: 16, DYNAMIC_INT8: 8, FIXED_INT8: 8}
-# Value of the param `channel_groups` if torch-pruning determines the groups of channels
-TORCH_PRUNING = "torch-pruning"
 # Value of the param `precision` for a network trained in bfloat16
 BF16 = "bf16"
 

@@ -31,16 +31,14 @@ class Tie(NamedTuple):
     layer : str
         State-dict name of the filters' weights.
     axis : int
+        1 if the parameter reads the filters' channels, and 0 if it makes or scales them, as biases and norms do.
     filters : int64 Tensor, one entry per index
         Filter that the index belongs to; -1 if it belongs to no filter of this layer.
-    role : {"makes", "scales", "reads"}
-        Relation of the parameter to the filters' channels. Biases, norms and depthwise weights scale them.
     """
 
     layer: str
     axis: int
     filters: Tensor
-    role: str
 
 
 class Filters(NamedTuple):
@@ -57,15 +55,12 @@ class Filters(NamedTuple):
         Shapes of the parameters in `ties`.
     readers : dict of state-dict names to str
         State-dict name of the first weights that read each layer's output.
-    is_coupled : bool
-        Whether filters are units of torch-pruning's groups, which may be several channels (see `coupled`).
     """
 
     numbers: dict[str, int]
     ties: dict[str, list[Tie]]
     shapes: dict[str, torch.Size]
     readers: dict[str, str]
-    is_coupled: bool = False
 
 
 def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: nn.Module | None = None) -> Filters:
@@ -229,13 +224,7 @@ def weights(filters: Filters, theta: Mapping[str, Tensor]) -> dict[str, Tensor]:
     theta : mapping of state-dict names to Tensors
         The prunable weights.
     """
-    import torch
-
-    made: defaultdict[str, list[Tensor]] = defaultdict(list)
-    for name, ties in filters.ties.items():
-        for tie in (tie for tie in ties if tie.role == "makes"):
-            made[tie.layer].append(theta[name].movedim(tie.axis, 0)[_places(tie.filters)].flatten(1))
-    return {layer: torch.cat(parts, 1) for layer, parts in made.items()}
+    return {layer: theta[layer].flatten(1) for layer in filters.numbers}
 
 
 @contextmanager
@@ -265,9 +254,8 @@ def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tenso
 
     hooks = []
     for layer, reader in filters.readers.items():
-        tie = next(tie for tie in filters.ties[reader] if (tie.layer, tie.role) == (layer, "reads"))
-        groups = getattr(modules[reader], "groups", 1)  # the input axis of the weights has one group's length
-        hooks.append(modules[reader].register_forward_pre_hook(collect(layer, _places(tie.filters.repeat(groups)))))
+        tie = next(tie for tie in filters.ties[reader] if (tie.layer, tie.axis) == (layer, 1))
+        hooks.append(modules[reader].register_forward_pre_hook(collect(layer, _places(tie.filters))))
     try:
         yield maps
     finally:
@@ -357,9 +345,7 @@ def _add(all_filters: Filters, layer: nn.Module, arrived: Mapping[Any, Tensor], 
                 continue
             name = parameters[id(parameter)]
             all_filters.shapes[name] = parameter.shape
-            makes = parameter is layer.weight
-            role = "reads" if reads else "makes" if makes else "scales"
-            all_filters.ties.setdefault(name, []).append(Tie(own, int(reads), filters, role))
+            all_filters.ties.setdefault(name, []).append(Tie(own, int(reads), filters))
             if reads:
                 all_filters.readers.setdefault(own, name)
 
@@ -367,7 +353,7 @@ def _add(all_filters: Filters, layer: nn.Module, arrived: Mapping[Any, Tensor], 
 def _along(all_filters: Filters, name: str, kept_filters: Mapping[str, Tensor]) -> dict[int, Tensor]:
     """Return a mask of the indices to keep along each axis of a parameter."""
     along: dict[int, Tensor] = {}
-    for layer, axis, filters, _ in all_filters.ties[name]:
+    for layer, axis, filters in all_filters.ties[name]:
         places = filters.to(kept_filters[layer].device)
         here = kept_filters[layer][places.clamp_min(0)] | (places == NONE)
         along[axis] = along[axis] & here if axis in along else here

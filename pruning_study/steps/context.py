@@ -16,7 +16,7 @@ from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples, Normalization, to_device
 from pruning_study.models.plain_layers import with_plain_layers
-from pruning_study.pruning import coupled_filters
+from pruning_study.pruning import filters
 from pruning_study.pruning.filters import Filters
 from pruning_study.tracking.store import Store
 from pruning_study.training.engines import Engine
@@ -143,7 +143,7 @@ class Context:
         """
         model, shape = copy.deepcopy(self.model).eval(), self.data.image_shape
         calls = with_plain_layers(model, shape)
-        return coupled_filters.removable(model, torch.zeros(1, *shape), list(prunable), calls=calls)
+        return filters.removable(model, torch.zeros(1, *shape), list(prunable), calls=calls)
 
     @property
     def mlflow_dataset(self) -> MlflowDataset:

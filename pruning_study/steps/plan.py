@@ -280,13 +280,10 @@ class Pruning(Settings):
         else:
             kept = self.budget.kept_weights(ratio) if self.pruner.prunes else remaining
             self._check(kept, remaining, ratio, option)
-        own = {}
-        if self.filters is not None and self.filters.is_coupled:
-            own[schema.CHANNEL_GROUPS] = schema.TORCH_PRUNING
         return self._plan(
             (ratio, iteration, self.budget.sparsity_of(kept) if self.pruner.prunes else 0.0),
             (_times([ratio]), f"{self.method} iteration {iteration}" if iteration > 1 else self.method),
-            own,
+            {},
             dense,
             parent_hash,
             stream=self.dense.stream if self.options.starts_anew else "fine-tuning",

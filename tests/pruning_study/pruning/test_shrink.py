@@ -1,5 +1,7 @@
 """Networks without the channels that no layer reads."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -323,3 +325,67 @@ class Uncalled(Backwards):
 def test_a_layer_that_is_computed_without_calling_it_is_named():
     with pytest.raises(StudyError, match="uses the weight of layer spare without calling the layer"):
         shrink(Uncalled(), images(side=4))
+
+
+def head(channels):
+    return nn.Conv2d(channels, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2)
+
+
+class Tied(nn.Module):
+    """The second and third convolution share a weight, so that all of the first three have the same channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = (nn.Conv2d(channels, 4, 1) for channels in (1, 4, 4))
+        self.c.weight = self.b.weight
+        self.d, self.fc = nn.Conv2d(4, 3, 1), nn.Linear(3, 2)
+
+    def forward(self, images):
+        return self.fc(self.d(F.relu(self.c(F.relu(self.b(F.relu(self.a(images))))))).mean((2, 3)))
+
+
+IN_GROUPS = nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 6, 3, groups=2), nn.ReLU(), *head(6)
+DEPTHWISE = nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU(), *head(8)
+GROUP_NORM = nn.Conv2d(1, 8, 3), nn.GroupNorm(4, 8), nn.ReLU(), *head(8)
+TRANSPOSED = nn.Conv2d(1, 4, 3), nn.ReLU(), nn.ConvTranspose2d(4, 6, 2), nn.ReLU(), *head(6)
+
+
+# Before and after, each layer with its biases: of 8 and 6 channels in two groups, 4 and 2 (1 of 3 in each) are left; of
+# 8 depthwise, 4; of 4 groups of a GroupNorm, 2, which are 4 channels; of 4 and 6 around a transposed convolution, 2 and
+# 3; of 4 tied, 2.
+@pytest.mark.parametrize(
+    ("network", "unread", "before", "after"),
+    [
+        (
+            nn.Sequential(*IN_GROUPS),
+            {"2": (slice(None), [0, 1]), "4": (slice(None), [0, 1, 3, 4])},
+            80 + 6 * (4 * 9 + 1) + 14 + 6,
+            40 + 2 * (2 * 9 + 1) + 6 + 6,
+        ),
+        (nn.Sequential(*DEPTHWISE), {"4": (slice(None), [0, 2, 3, 7])}, 80 + 16 + 80 + 18 + 6, 40 + 8 + 40 + 10 + 6),
+        (nn.Sequential(*GROUP_NORM), {"3": (slice(None), [0, 1, 4, 5])}, 80 + 16 + 18 + 6, 40 + 8 + 10 + 6),
+        (
+            nn.Sequential(*TRANSPOSED),
+            {"2": [1, 2], "4": (slice(None), [0, 3, 5])},
+            40 + 96 + 6 + 14 + 6,
+            20 + 24 + 3 + 8 + 6,
+        ),
+        (
+            Tied(),
+            {"b": (slice(None), [0, 2]), "d": (slice(None), [0, 2])},
+            8 + 16 + 4 + 4 + 15 + 8,
+            4 + 4 + 2 + 2 + 9 + 8,
+        ),
+    ],
+    ids=["in groups", "depthwise", "normalised in groups", "transposed", "tied"],
+)
+def test_channels_that_layers_couple_go_together(network, unread, before, after):
+    network = copy.deepcopy(network).eval()
+    with torch.no_grad():
+        for layer, inputs in unread.items():
+            network.get_submodule(layer).weight[inputs] = 0
+    given = torch.randn(3, 1, 6, 6, generator=torch.Generator().manual_seed(1))
+    smaller = shrink(network, given).network
+    assert (parameters(network), parameters(smaller)) == (before, after)
+    assert macs(smaller, given[:1]) < macs(network, given[:1])
+    assert same(network, smaller, given)
