@@ -85,6 +85,7 @@ def test_files_of_searches_with_seeded_random_damage__are_read_or_refused_in_one
             path.write_bytes(sound)
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_500_contents_of_exported_studies_with_seeded_random_damage__are_read_or_refused_in_one_line(tmp_path):
     folder = tmp_path / "study"

@@ -291,6 +291,7 @@ def test_an_error_in_the_files_of_an_archive__names_the_archive(tmp_path, sound)
     assert refusal(damaged).startswith("/runs.parquet: not what pruning-analysis export writes")
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_300_archives_with_seeded_random_damage__are_read_or_refused_in_one_line(tmp_path, sound):
     content = sound.with_suffix(".zip").read_bytes()
