@@ -65,7 +65,7 @@ def leave_pictures_blank(patch):
 
     for name in ("pruned_confusion", "confusion", "recall_change", "over_ratios", "over_iterations"):
         patch.setattr(pictures, name, blank(getattr(pictures, name)))
-    for name in ("epsilon", "schedule", "mitigation", "pareto_front"):
+    for name in ("epsilon", "against", "pareto_front"):
         patch.setattr(tuning_figures, name, blank(getattr(tuning_figures, name)))
     patch.setattr(flipped, "flipped", blank(flipped.flipped))
     leave_undrawn(patch)

@@ -20,7 +20,6 @@ from analysis.audit import (
     populations,
     prediction_files,
     prediction_sources,
-    series_order,
 )
 from analysis.audit.class_counts import ClassCounts
 from analysis.audit.prediction_columns import USUAL, ColumnNames
@@ -296,20 +295,14 @@ def audit_predictions(
             f"confidences is of type {type(confidences).__name__}: give a mapping, such as "
             'confidences={"before": ..., "after": ...}'
         )
-    ordered, order_notes = series_order.aligned(
-        label,
-        {
-            **{"before": before, "after": after, "control": control, "groups": groups},
-            **{f"confidences[{side!r}]": values for side, values in (confidences or {}).items()},
-        },
-    )
-    before, after, control, groups, *confidence_values = ordered.values()
+    of_sides = {f"confidences[{side!r}]": values for side, values in (confidences or {}).items()}
+    _check_indices({"label": label, "before": before, "after": after, "control": control, "groups": groups, **of_sides})
     label = _classes("label", label)
     if label.ndim != 1 or not label.size:
         raise StudyError(f"label has shape {label.shape}: give a class for each image, (images,)")
     sides = {"before": before, "after": after} | ({} if control is None else {"control": control})
     networks = {side: _networks(side, predictions, label) for side, predictions in sides.items()}
-    sureness = metrics.checked_confidences(dict(zip(confidences or {}, confidence_values, strict=True)), networks)
+    sureness = metrics.checked_confidences(dict(confidences or {}), networks)
     groupings = {} if groups is None else image_groups.of_arrays(groups, len(label)).groupings
     if ignore_label is not None:
         kept = label.astype(str) != str(ignore_label)
@@ -321,7 +314,7 @@ def audit_predictions(
     _check_labels(names, networks)
     if not keep_class_order:
         class_order.check(label, networks)
-    order_notes += copies.repeated_images(class_index, networks)
+    repeated = copies.repeated_images(class_index, networks)
     pairs = _pairs(networks, unpaired)
     networks, places, notes = copies.without_copies(label, networks, {*networks} - pairs)
     if "control" in pairs and len(networks["control"]) == 1:
@@ -342,7 +335,7 @@ def audit_predictions(
     two_populations = populations.compare(
         label, networks["before"], networks["after"], display_names, groupings, paired="before" in pairs
     )
-    notes = [*order_notes, *notes, *_notes(names, networks, pairs), *_notes_on(comparison), *two_populations.notes]
+    notes = [*repeated, *notes, *_notes(names, networks, pairs), *_notes_on(comparison), *two_populations.notes]
     return Audit(
         comparison,
         notes,
@@ -503,6 +496,24 @@ def _notes(names: np.ndarray, networks: Mapping[str, np.ndarray], pairs: Collect
             "independent, so intervals are wider."
         )
     return notes
+
+
+def _check_indices(arguments: Mapping[str, Any]) -> None:
+    """Refuse pandas objects whose indices name the images differently, because images are matched by their places."""
+    indices: list[tuple[str, pd.Index]] = []
+    for name, value in arguments.items():
+        for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else [value]:
+            if isinstance(part, pd.Series | pd.DataFrame):
+                are_networks = isinstance(part, pd.DataFrame) and name != "groups"
+                indices.append((name, part.columns if are_networks else part.index))
+    for name, index in indices[1:]:
+        first, reference = indices[0]
+        is_text = {index.inferred_type, reference.inferred_type} == {"string"}
+        if not index.equals(reference) and (is_text or index.sort_values().equals(reference.sort_values())):
+            raise StudyError(
+                f"{name} has another index than {first}: if the index identifies images, give "
+                f"{name}.reindex({first}.index), otherwise {name}.to_numpy()"
+            )
 
 
 def _display_names(names: np.ndarray, class_names: Sequence[str] | Mapping[Any, str] | None) -> np.ndarray:
