@@ -17,7 +17,6 @@ from optuna.distributions import FloatDistribution
 import pruning_study
 from analysis.common.errors import StudyError
 from analysis.rendering import tuning_text
-from analysis.runs import stores
 from analysis.study.study import StudyData
 from pruning_study.__main__ import cli
 from pruning_study.commands import tune as tune_command
@@ -170,14 +169,6 @@ class TestASearch:
     def test_the_analysis_reads_what_was_printed(self, output):
         (found,) = StudyData.from_store().tunings
         assert " ".join(tuning_text.summary(found).split()) in " ".join(output.split())
-
-    def test_the_store_and_its_api_name_the_same_runs(self, output):
-        (parent,) = runs("tuning")
-        client = MlflowClient()
-        with stores.open_store(None) as tables:
-            for reader in (tables, stores.ApiReader(client)):
-                assert reader.of_kind(parent.info.experiment_id, "tuning") == [parent.info.run_id]
-                assert reader.of_kind(parent.info.experiment_id, "report") == []
 
     def test_pictures(self, output):
         (parent,) = runs("tuning")
