@@ -17,8 +17,9 @@ ATTEMPTS = 4  # a method of the client may send several requests, each of which 
 # Error texts for a truncated answer: by urllib3, and by MLflow if the length of the answer is unknown.
 BROKEN_OFF = ("Connection broken", "not in a valid JSON format")
 READS = ("get_", "search_", "list_", "download_")
-# These methods have the same result whether called once or twice.
+# These methods have the same result whether called once or twice, or make a run that is never used and does no harm.
 SAME_TWICE = (
+    "create_run",
     *("set_tag", "set_experiment_tag", "set_terminated", "update_run", "delete_run"),
     *("log_batch", "log_inputs", "log_artifact", "log_artifacts"),
 )
@@ -44,8 +45,7 @@ for _name in ("mlflow.store", "mlflow.utils.rest_utils", "mlflow.exceptions", "s
 def client(uri: str | None) -> MlflowClient:
     """Make a client that repeats requests to a tracking store if their answers break off.
 
-    Only idempotent requests are repeated. MLflow itself repeats every request that gets no answer, so an
-    unused run may be created, which does no harm because it never finishes.
+    If the answer to the creation of a run is lost, a second run is created. `Store.end_dead` ends the first.
 
     Parameters
     ----------

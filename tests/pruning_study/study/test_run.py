@@ -418,8 +418,7 @@ def test_an_answer_of_each_kind_breaks_off_in_its_middle__a_study_makes_every_ru
         broken_off = {f"{verb} {path.rpartition('/')[2]}" for (verb, path), times in asked.items() if times > 1}
         assert broken_off >= {"POST create", "POST log-batch", "POST log-inputs", "POST update", "POST search"}
         assert broken_off >= {"GET artifacts", "GET mlflow-artifacts", "PUT mlflow-artifacts"}
-        # The experiment's creation is asked for under another path.
-        assert asked["POST", "/api/2.0/mlflow/runs/create"] == len(runs(status=None)) == len(runs())
+        assert {run.info.status for run in runs(status=None)} == {"FINISHED", "KILLED"}
         assert {number_of_artifacts(run) for run in runs("dense")} == {ARTIFACTS["dense"]}
         assert {number_of_artifacts(run) for run in runs("pruned")} == {ARTIFACTS["pruned"]}
 
