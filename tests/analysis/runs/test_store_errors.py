@@ -166,7 +166,7 @@ def test_hundreds_of_answers_of_a_wrong_shape__each_is_read_or_refused_in_one_li
             with stores.open_store(None) as store:
                 store.experiments()
                 for _, page in zip(range(3), store.pages("7"), strict=False):
-                    [*page.runs, *page.tags, *page.params, *page.metrics]
+                    _ = [*page.runs, *page.tags, *page.params, *page.metrics]
                 list(store.pages(["abc"]))
         except StudyError as error:
             refused.append(str(error))
