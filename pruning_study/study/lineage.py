@@ -17,14 +17,14 @@ from analysis.common.errors import StudyError, first_line
 from analysis.common.interrupts import raise_if_interrupted
 from analysis.runs import retries
 from pruning_study.data.datasets import Dataset
-from pruning_study.options.config import PruneConfig
+from pruning_study.options.config import PruneConfig, TrainConfig
 from pruning_study.steps import dense, iterated, pruned
 from pruning_study.steps.context import JobContext
 from pruning_study.steps.iterated import Chain
 from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import Pruning
 from pruning_study.steps.runs import FinishedRun, LoadedRun
-from pruning_study.study.plan import Config, Source, Step, plan_of, source
+from pruning_study.study.plan import Config, Source, Step, plan_of, source, training_options
 from pruning_study.tracking.store import Store
 
 FOUND, MADE, FAILED, NOT_MADE = "found", "made", "failed", "not made"
@@ -162,7 +162,7 @@ def make(steps: Task, site: Site) -> Iterator[tuple[Step, Outcome]]:
     by_config: dict[Config, dict[str, Step]] = {}
     for step in steps[1:] or steps:
         by_config.setdefault(step.config, {} if by_config else {first.config_hash: first})[step.config_hash] = step
-    context: JobContext | None = None
+    contexts: dict[TrainConfig, JobContext] = {}
     start: LoadedRun | None = None
 
     @cache
@@ -170,8 +170,9 @@ def make(steps: Task, site: Site) -> Iterator[tuple[Step, Outcome]]:
         return plan_of(config, context)
 
     def runs(config: Config) -> Iterator[FinishedRun]:
-        nonlocal context, start
-        context = context or site.context(config)
+        nonlocal start
+        training = training_options(config)
+        context = contexts.get(training) or contexts.setdefault(training, site.context(config))
         if isinstance(config, PruneConfig):
             plan = planned(replace(config, ratio=(1.0,)), context)
             plan = replace(plan, options=replace(plan.options, ratio=config.ratio))

@@ -82,6 +82,11 @@ def source(config: TrainConfig) -> Source:
     return config.dataset, config.image_size, config.test_fraction
 
 
+def training_options(config: Config) -> TrainConfig:
+    """Return the options of a config that its dense network has."""
+    return TrainConfig(**{item.name: getattr(config, item.name) for item in fields(TrainConfig)})
+
+
 def read(file: Path, config: StudyConfig) -> Grid:
     """Read a study's file, and apply the command's options to all its cells."""
     names = ("device", "engine", "data_dir")
@@ -259,4 +264,4 @@ def _identity(step: Step) -> TrainConfig | tuple[Config, int]:
     """Return a key for a step without a hash; equal keys mean the same step."""
     if step.kind == schema.PRUNED:
         return step.config, step.iteration
-    return TrainConfig(**{item.name: getattr(step.config, item.name) for item in fields(TrainConfig)})
+    return training_options(step.config)

@@ -72,6 +72,15 @@ def test_runs_are_made_and_then_found(outcomes, config, setting):
     }
 
 
+def test_each_network_has_the_engine_of_its_own_options(outcomes, config, setting):
+    """The engine is in no hash, so one dense network serves both."""
+    dense, pruned = of_ratios(config, setting, 2.0)
+    other = replace(pruned.config, engine="torch", ratio=(4.0,))
+    outcomes(dense, pruned, plan.pruned_step(other, setting.plan, dense))
+    native, torch = (run.data.tags["engine"] for run in runs("pruned"))
+    assert (native, torch) == ("native", "torch")
+
+
 def test_what_fails_is_one_line_and_ends_what_starts_from_it(outcomes, config, setting):
     diverging = replace(config, learning_rate=1e30)
     dense, *pruned = of_ratios(diverging, planned(diverging, setting.context.data), 2.0, 4.0)
