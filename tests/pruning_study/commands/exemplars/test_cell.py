@@ -90,11 +90,6 @@ def test_networks_at_chance_count_and_their_number_is_said(tmp_path, data):
     assert read.notes[0] == "1 of 8 pairs have a network at chance, but are not left out"
 
 
-def test_notes_on_the_runs_of_the_study_are_kept(tmp_path, data):
-    read = cell.read(config(export(tmp_path / "frames", data, None, {"pruner": "None"}), data))
-    assert read.notes == ["the pruner 'None' counts as one that prunes: the control is called 'none'"]
-
-
 @pytest.mark.attack
 def test_a_population_of_fewer_than_five_networks__has_no_exemplars_and_the_number_is_named(tmp_path, data):
     for networks, shown in ((1, "1 pair"), (4, "4 pairs")):
