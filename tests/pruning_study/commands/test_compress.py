@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 import pruning_study
 from analysis.common.errors import StudyError
 from analysis.report.report import report as make_report
-from analysis.runs import pull, schema, tunings
+from analysis.runs import pull, schema
 from analysis.statistics.limits import Limits
 from analysis.study.study import ReportOptions, StudyData
 from pruning_study.__main__ import cli
@@ -225,7 +225,6 @@ class TestDelivered:
         pairs = pull.study("compressed")
         assert set(pairs.runs["run_id"]) == {run.info.run_id for run in runs("pruned")}
         assert set(pairs.dense_runs["dense_run_id"]) == {run.info.run_id for run in runs("dense")}
-        assert pull.artifacts("tuning", tunings.FILES, "compressed") == {}
 
     def test_a_report_draws_the_search(self, compressed):
         study = StudyData.from_store("compressed")

@@ -4,7 +4,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
 
 import pytest
@@ -65,9 +65,8 @@ def test_a_study_is_complete_though_a_node_is_lost(tmp_path, tiny_npz, tracking_
     wait_until(lambda: sum("config_hash" in run.data.tags for run in found(client)) >= 4, process)
     cluster, second = nodes
     cluster.remove_node(second)
-    printed, _ = process.communicate(timeout=SECONDS)
+    process.communicate(timeout=SECONDS)
     assert process.returncode == 0
-    assert any(line.split()[:2] == ["together", str(HASHES)] for line in printed.splitlines())
     of_steps = [run for run in found(client) if "config_hash" in run.data.tags]
     finished = [run for run in of_steps if run.info.status == "FINISHED"]
     assert Counter(run.data.tags["kind"] for run in finished) == {"dense": 4, "pruned": 12}
@@ -95,14 +94,11 @@ def test_a_password_in_the_tracking_uri_of_a_study_on_a_cluster__is_in_no_file_t
 
     def warn(task):
         logging.getLogger("mlflow").warning("cannot reach %s", os.environ["MLFLOW_TRACKING_URI"])
-        return task
+        yield task
 
     cluster.connect()
-    with cluster.Cluster(warn, gpus=0) as workers:
-        workers.give(0, "task")
-        while not list(workers.results()):
-            pass
-        folder = Path(nodes[0].head_node.get_session_dir_path())
+    assert list(cluster.outcomes(deque(["task"]), warn, gpus=0)) == [("task", "task")]
+    folder = Path(nodes[0].head_node.get_session_dir_path())
     logs = {path.name: path.read_bytes() for path in (folder / "logs").rglob("*") if path.is_file()}
     assert any(b"cannot reach http://me:***@127.0.0.1:9" in content for content in logs.values())
     assert [name for name, content in logs.items() if b"s3cret" in content] == []
